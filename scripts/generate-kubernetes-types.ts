@@ -1,0 +1,116 @@
+// Writes src/api/gen/kubernetes.ts (types) and src/api/gen/fields.ts (the field table that strict decoding
+// walks) from the model classes of @kubernetes/client-node, which are themselves generated from Kubernetes'
+// OpenAPI document. Run with `npm run generate:kubernetes` after updating that package, and commit the result.
+import { readFileSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import path from 'node:path';
+
+const roots = [
+  'V1Pod',
+  'V1Node',
+  'V1Namespace',
+  'V1Lease',
+  'V1Status',
+  'CoreV1Event',
+  'EventsV1Event',
+];
+
+interface Attribute {
+  readonly name: string;
+  readonly baseName: string;
+  readonly type: string;
+  readonly format: string;
+}
+
+const require = createRequire(import.meta.url);
+const models = path.join(path.dirname(require.resolve('@kubernetes/client-node')), 'gen', 'models');
+
+const shortName = (className: string): string =>
+  className === 'CoreV1Event' ? 'Event' : className === 'EventsV1Event' ? 'EventsEvent' : className.replace(/^V1(?=[A-Z])/, '');
+
+const isModel = (type: string): boolean => /^(V\d|CoreV1|EventsV1|Admission)[A-Za-z0-9]*$/.test(type) && type !== 'V1MicroTime';
+
+/** The members of each class as the declaration file gives them: which are required, and their documentation. */
+function declared(className: string): Map<string, { required: boolean; doc: string }> {
+  const text = readFileSync(path.join(models, `${className}.d.ts`), 'utf8');
+  const members = new Map<string, { required: boolean; doc: string }>();
+  for (const match of text.matchAll(/(?:\/\*\*\s*\n((?:\s*\*(?!\/).*\n)*)\s*\*\/\s*\n)?\s*'([^']+)'(\??): ([^;]+);/g)) {
+    const doc = (match[1] ?? '').replaceAll(/^\s*\* ?/gm, '').replaceAll('\\', '').trim();
+    members.set(match[2] ?? '', { required: match[3] !== '?', doc });
+  }
+  return members;
+}
+
+function attributes(className: string): Attribute[] {
+  const text = readFileSync(path.join(models, `${className}.js`), 'utf8');
+  const start = text.indexOf('attributeTypeMap = [');
+  const json = text.slice(start + 'attributeTypeMap = '.length, text.indexOf('];', start) + 1);
+  return JSON.parse(json) as Attribute[];
+}
+
+/** A type expression of the model classes → ours, and the field-table code for it. */
+function convert(a: Attribute, need: (model: string) => void): { ts: string; code: string } {
+  const of = (type: string, format: string): { ts: string; code: string } => {
+    const array = /^Array<(.+)>$/.exec(type);
+    if (array?.[1] !== undefined) {
+      const item = of(array[1], format);
+      return { ts: `readonly ${item.ts.includes('|') ? `(${item.ts})` : item.ts}[]`, code: `[]${item.code}` };
+    }
+    const map = /^\{ \[key: string\]: (.+); \}$/.exec(type);
+    if (map?.[1] !== undefined) {
+      const isQuantities = map[1] === 'string' && ['limits', 'requests', 'overhead', 'capacity', 'allocatable', 'allocatedResources'].includes(a.baseName);
+      const item = isQuantities ? { ts: 'Quantity', code: 'quantity' } : of(map[1], format);
+      return { ts: `Readonly<Record<string, ${item.ts}>>`, code: `{}${item.code}` };
+    }
+    if (type === 'string' && (a.baseName === 'sizeLimit' || a.baseName === 'divisor')) return { ts: 'Quantity', code: 'quantity' };
+    if (type === 'string') return { ts: 'string', code: format === 'byte' ? 'bytes' : 'string' };
+    if (type === 'number') return { ts: 'number', code: format === '' ? 'number' : format };
+    if (type === 'boolean') return { ts: 'boolean', code: 'boolean' };
+    if (type === 'Date') return { ts: 'string', code: 'time' };
+    if (type === 'V1MicroTime') return { ts: 'string', code: 'microtime' };
+    if (type === 'IntOrString') return { ts: 'number | string', code: 'intOrString' };
+    if (type === 'any') return { ts: 'unknown', code: 'any' };
+    if (isModel(type)) {
+      need(type);
+      return { ts: shortName(type), code: shortName(type) };
+    }
+    throw new Error(`${a.name}: unknown type ${type}`);
+  };
+  return of(a.type, a.format);
+}
+
+const done = new Map<string, { types: string; fields: string }>();
+const todo = [...roots];
+for (let className = todo.pop(); className !== undefined; className = todo.pop()) {
+  if (done.has(className)) continue;
+  const members = declared(className);
+  const lines: string[] = [];
+  const fields: string[] = [];
+  for (const a of attributes(className)) {
+    const { ts, code } = convert(a, (model) => todo.push(model));
+    const member = members.get(a.name);
+    if (member === undefined) throw new Error(`${className}.${a.name} is not declared`);
+    // Names differ where the field is a reserved word in TypeScript; the document's own spelling counts.
+    const key = /^[A-Za-z_]\w*$/.test(a.baseName) ? a.baseName : JSON.stringify(a.baseName);
+    lines.push(`  readonly ${key}${member.required ? '' : '?'}: ${ts}${member.required ? '' : ' | undefined'};`);
+    fields.push(`    ${key}: '${code}${member.required ? '!' : ''}',`);
+  }
+  const name = shortName(className);
+  done.set(className, {
+    types: `export interface ${name} {\n${lines.join('\n')}\n}\n`,
+    fields: `  ${name}: {\n${fields.join('\n')}\n  },`,
+  });
+}
+
+const version = (JSON.parse(readFileSync(path.join(models, '..', '..', '..', 'package.json'), 'utf8')) as { version: string }).version;
+const header = `// Generated by scripts/generate-kubernetes-types.ts from @kubernetes/client-node ${version}. Do not edit.\n\n`;
+const sorted = [...done.entries()].sort(([a], [b]) => shortName(a).localeCompare(shortName(b)));
+const out = path.join(import.meta.dirname, '..', 'src', 'api', 'gen');
+writeFileSync(
+  path.join(out, 'kubernetes.ts'),
+  `${header}/** A Kubernetes quantity, for example \`100m\` or \`64Mi\`. */\nexport type Quantity = string;\n\n${sorted.map(([, d]) => d.types).join('\n')}`,
+);
+writeFileSync(
+  path.join(out, 'fields.ts'),
+  `${header}/**\n * Field name → type of each object: a scalar, the name of another object, \`[]\` or \`{}\` before either for a\n * list or a map, \`!\` behind it when the OpenAPI document calls the field required.\n */\nexport const fields: Readonly<Record<string, Readonly<Record<string, string>>>> = {\n${sorted.map(([, d]) => d.fields).join('\n')}\n};\n`,
+);

@@ -1,0 +1,50 @@
+// Time enters the program here and nowhere else (the architecture test forbids Date and timers outside std/).
+import { setTimeout as delay } from 'node:timers/promises';
+
+/** Milliseconds since the Unix epoch, wall clock; fractions are allowed. */
+export type Instant = number;
+
+export interface Clock {
+  now(): Instant;
+  /** Resolves after `ms` (≥ 0) milliseconds; rejects with `signal.reason` as soon as the signal aborts. */
+  sleep(ms: number, signal: AbortSignal): Promise<void>;
+}
+
+/** The longest delay a Node timer can hold: a longer one would fire at once. */
+const maxTimerMs = 2 ** 31 - 1;
+
+export const systemClock: Clock = {
+  now: () => Date.now(),
+  async sleep(ms, signal) {
+    signal.throwIfAborted();
+    for (let left = Math.max(0, ms); ; left -= maxTimerMs) {
+      try {
+        await delay(Math.min(left, maxTimerMs), undefined, { signal });
+      } catch (error) {
+        throw signal.aborted ? signal.reason : error;
+      }
+      if (left <= maxTimerMs) return;
+    }
+  },
+};
+
+/** RFC 3339 in UTC with whole seconds, as Kubernetes prints `metav1.Time` (L-484). */
+export function toRfc3339(instant: Instant): string {
+  return `${new Date(instant).toISOString().slice(0, 19)}Z`;
+}
+
+/** RFC 3339 in UTC with six fractional digits, as Kubernetes prints `metav1.MicroTime`. */
+export function toRfc3339Micro(instant: Instant): string {
+  return `${new Date(instant).toISOString().slice(0, 23)}000Z`;
+}
+
+/** RFC 3339 in UTC with nine fractional digits (S-094); the wall clock gives milliseconds only. */
+export function toRfc3339Nano(instant: Instant): string {
+  return `${new Date(instant).toISOString().slice(0, 23)}000000Z`;
+}
+
+/** The instant an RFC 3339 text names, or undefined when it names none. */
+export function fromRfc3339(text: string): Instant | undefined {
+  const instant = Date.parse(text);
+  return Number.isNaN(instant) ? undefined : instant;
+}
