@@ -5,15 +5,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 
-const roots = [
-  'V1Pod',
-  'V1Node',
-  'V1Namespace',
-  'V1Lease',
-  'V1Status',
-  'CoreV1Event',
-  'EventsV1Event',
-];
+const roots = ['V1Pod', 'V1Node', 'V1Namespace', 'V1Lease', 'V1Status', 'CoreV1Event', 'EventsV1Event'];
 
 interface Attribute {
   readonly name: string;
@@ -35,7 +27,10 @@ function declared(className: string): Map<string, { required: boolean; doc: stri
   const text = readFileSync(path.join(models, `${className}.d.ts`), 'utf8');
   const members = new Map<string, { required: boolean; doc: string }>();
   for (const match of text.matchAll(/(?:\/\*\*\s*\n((?:\s*\*(?!\/).*\n)*)\s*\*\/\s*\n)?\s*'([^']+)'(\??): ([^;]+);/g)) {
-    const doc = (match[1] ?? '').replaceAll(/^\s*\* ?/gm, '').replaceAll('\\', '').trim();
+    const doc = (match[1] ?? '')
+      .replaceAll(/^\s*\* ?/gm, '')
+      .replaceAll('\\', '')
+      .trim();
     members.set(match[2] ?? '', { required: match[3] !== '?', doc });
   }
   return members;
@@ -58,7 +53,8 @@ function convert(a: Attribute, need: (model: string) => void): { ts: string; cod
     }
     const map = /^\{ \[key: string\]: (.+); \}$/.exec(type);
     if (map?.[1] !== undefined) {
-      const isQuantities = map[1] === 'string' && ['limits', 'requests', 'overhead', 'capacity', 'allocatable', 'allocatedResources'].includes(a.baseName);
+      const isQuantities =
+        map[1] === 'string' && ['limits', 'requests', 'overhead', 'capacity', 'allocatable', 'allocatedResources'].includes(a.baseName);
       const item = isQuantities ? { ts: 'Quantity', code: 'quantity' } : of(map[1], format);
       return { ts: `Readonly<Record<string, ${item.ts}>>`, code: `{}${item.code}` };
     }

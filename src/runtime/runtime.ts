@@ -3,8 +3,9 @@
 //
 // Contract of every call: it takes a signal and rejects with `signal.reason` when that aborts; any other failure is
 // a RuntimeError. Stopping or removing what is gone succeeds. Asking for the status of what is gone gives undefined.
-import type { ContainerConfig, ImageAuth, ImageSpec, LinuxResources, PodSandboxConfig } from '../pod/runtime-config.ts';
+
 import type { ObservedContainer, ObservedSandbox } from '../pod/observation.ts';
+import type { ContainerConfig, ImageAuth, ImageSpec, LinuxResources, PodSandboxConfig } from '../pod/runtime-config.ts';
 import type { Instant } from '../std/clock.ts';
 
 export interface CallOptions {
@@ -103,7 +104,13 @@ export interface PodSandboxStats {
   readonly network:
     | {
         readonly timestamp: Instant;
-        readonly interfaces: readonly { readonly name: string; readonly rxBytes: number; readonly rxErrors: number; readonly txBytes: number; readonly txErrors: number }[];
+        readonly interfaces: readonly {
+          readonly name: string;
+          readonly rxBytes: number;
+          readonly rxErrors: number;
+          readonly txBytes: number;
+          readonly txErrors: number;
+        }[];
       }
     | undefined;
   readonly processCount: number | undefined;
@@ -143,7 +150,10 @@ export interface Runtime {
   /** Without start, finish, exit code, mounts, log path: those only the status has. */
   listContainers(filter: RuntimeFilter, options: CallOptions): Promise<readonly ObservedContainer[]>;
   containerStatus(containerId: string, options: CallOptions): Promise<ObservedContainer | undefined>;
-  updateContainerResources(request: { readonly containerId: string; readonly resources: LinuxResources }, options: CallOptions): Promise<void>;
+  updateContainerResources(
+    request: { readonly containerId: string; readonly resources: LinuxResources },
+    options: CallOptions,
+  ): Promise<void>;
   updatePodSandboxResources(
     request: { readonly sandboxId: string; readonly resources: LinuxResources; readonly overhead: LinuxResources },
     options: CallOptions,
@@ -156,7 +166,10 @@ export interface Runtime {
     options: CallOptions,
   ): Promise<ExecResult>;
   /** The three below resolve to the URL of the runtime's own streaming server. */
-  exec(request: StreamOptions & { readonly containerId: string; readonly command: readonly string[] }, options: CallOptions): Promise<string>;
+  exec(
+    request: StreamOptions & { readonly containerId: string; readonly command: readonly string[] },
+    options: CallOptions,
+  ): Promise<string>;
   attach(request: StreamOptions & { readonly containerId: string }, options: CallOptions): Promise<string>;
   portForward(request: { readonly sandboxId: string; readonly ports: readonly number[] }, options: CallOptions): Promise<string>;
 

@@ -105,7 +105,9 @@ export class TaskGroup {
       } catch (error) {
         const isOwnAbort = this.signal.aborted && error === this.signal.reason;
         if (!isOwnAbort && this.#failure === undefined) {
-          this.#failure = { error: error instanceof AgentError ? error : new AgentError('task-failed', `${name} failed`, { cause: error }) };
+          this.#failure = {
+            error: error instanceof AgentError ? error : new AgentError('task-failed', `${name} failed`, { cause: error }),
+          };
           this.#fail(this.#failure.error);
           this.#controller.abort(this.#failure.error);
         }
