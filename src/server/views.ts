@@ -1,0 +1,219 @@
+// What the HTTP servers see of the agent: narrow read views, declared here and implemented in agent/. The servers
+// change nothing through them except what a user asked for (exec, attach, port-forward, removing a view of a Pod).
+import type { Event, Lease, Node } from '../api/gen/kubernetes.ts';
+import type { Pod } from '../api/pod.ts';
+import type { Instant } from '../std/clock.ts';
+
+/** Ends a subscription. Idempotent. */
+export type Unsubscribe = () => void;
+
+/** A set that can be read whole at any time; subscribers are told *that* it changed and read it again. */
+export interface Feed<T> {
+  /**
+   * The current set. An object that did not change is the same reference as last time: readers compare references
+   * before contents.
+   */
+  list(): readonly T[];
+  /** `listener` is called, synchronously or soon, after every change. It does not throw. */
+  subscribe(listener: () => void): Unsubscribe;
+}
+
+/**
+ * The static Pods that are wanted or not yet gone: `metadata.uid` is the static UID, annotations `config.hash`,
+ * `config.seen`, `config.source` are there and `config.mirror` is not (H-280), `status` is the latest one. A Pod whose
+ * manifest was removed stays in the list, with `metadata.deletionTimestamp` and `deletionGracePeriodSeconds`, until its
+ * containers are gone. One namespace/name appears once.
+ */
+export type PodsView = Feed<Pod>;
+
+/** The Node object, complete with status (conditions, capacity, addresses, nodeInfo, images). Exactly one. */
+export type NodeView = Feed<Node>;
+
+/** Events of core/v1, newest state of each (counts merged). */
+export type EventsView = Feed<Event>;
+
+/** Leases to show (the node's own in `kube-node-lease`, when there is one). */
+export type LeasesView = Feed<Lease>;
+
+export interface ViewCallOptions {
+  readonly signal: AbortSignal;
+}
+
+export interface StreamSelection {
+  readonly tty: boolean;
+  readonly stdin: boolean;
+  readonly stdout: boolean;
+  readonly stderr: boolean;
+}
+
+export interface ContainerInstance {
+  readonly id: string;
+  readonly running: boolean;
+  /** Absolute path of the CRI log file. */
+  readonly logPath: string;
+}
+
+/** What of the runtime a user may reach. Container ids are without the `containerd://` scheme. */
+export interface RuntimeView {
+  /** Undefined when the runtime has no such container. Throws a RuntimeError when it cannot be asked. */
+  container(containerId: string, options: ViewCallOptions): Promise<ContainerInstance | undefined>;
+  /** The three below resolve to a single-use URL of the runtime's streaming server, valid for a minute (H-245). */
+  exec(request: StreamSelection & { readonly containerId: string; readonly command: readonly string[] }, options: ViewCallOptions): Promise<string>;
+  attach(request: StreamSelection & { readonly containerId: string }, options: ViewCallOptions): Promise<string>;
+  /** To the newest ready sandbox of the Pod. Undefined when it has none. */
+  portForward(request: { readonly podUid: string }, options: ViewCallOptions): Promise<string | undefined>;
+  /** Output and error output, as they came, and the exit code. */
+  run(
+    request: { readonly containerId: string; readonly command: readonly string[] },
+    options: ViewCallOptions,
+  ): Promise<{ readonly output: Uint8Array; readonly exitCode: number }>;
+  /** Everything that runs, wanted or not: for `/runningpods/` (H-281). */
+  runningPods(options: ViewCallOptions): Promise<readonly RunningPod[]>;
+}
+
+export interface RunningPod {
+  readonly name: string;
+  readonly namespace: string;
+  readonly uid: string;
+  readonly containers: readonly { readonly name: string; readonly image: string }[];
+}
+
+export interface CpuUsage {
+  readonly time: Instant;
+  /** Rate over the last window, in 10⁻⁹ cores; undefined until two samples were seen. */
+  readonly usageNanoCores: number | undefined;
+  readonly usageCoreNanoSeconds: number;
+}
+
+export interface MemoryUsage {
+  readonly time: Instant;
+  readonly availableBytes?: number | undefined;
+  readonly usageBytes?: number | undefined;
+  readonly workingSetBytes: number;
+  readonly rssBytes?: number | undefined;
+  readonly pageFaults?: number | undefined;
+  readonly majorPageFaults?: number | undefined;
+}
+
+export interface FilesystemStats {
+  readonly time: Instant;
+  readonly availableBytes?: number | undefined;
+  readonly capacityBytes?: number | undefined;
+  readonly usedBytes: number;
+  readonly inodesFree?: number | undefined;
+  readonly inodes?: number | undefined;
+  readonly inodesUsed?: number | undefined;
+}
+
+export interface InterfaceStats {
+  readonly name: string;
+  readonly rxBytes: number;
+  readonly rxErrors: number;
+  readonly txBytes: number;
+  readonly txErrors: number;
+}
+
+export interface ContainerUsage {
+  readonly name: string;
+  readonly startedAt: Instant;
+  readonly cpu?: CpuUsage | undefined;
+  readonly memory?: MemoryUsage | undefined;
+  readonly rootfs?: FilesystemStats | undefined;
+  readonly logs?: FilesystemStats | undefined;
+}
+
+export interface PodUsage {
+  readonly namespace: string;
+  /** With the node suffix. */
+  readonly name: string;
+  /** The static UID. */
+  readonly uid: string;
+  readonly startedAt: Instant;
+  /** Of the Pod's cgroup; where the runtime does not tell, readers add up the containers. */
+  readonly cpu?: CpuUsage | undefined;
+  readonly memory?: MemoryUsage | undefined;
+  /** Absent for Pods on the host's network. */
+  readonly network?: { readonly time: Instant; readonly interfaces: readonly InterfaceStats[] } | undefined;
+  readonly processCount?: number | undefined;
+  /** Running containers only. */
+  readonly containers: readonly ContainerUsage[];
+}
+
+export interface NodeUsage {
+  readonly startedAt: Instant;
+  readonly cpu?: CpuUsage | undefined;
+  readonly memory?: MemoryUsage | undefined;
+  readonly network?: { readonly time: Instant; readonly interfaces: readonly InterfaceStats[] } | undefined;
+  readonly fs?: FilesystemStats | undefined;
+  readonly imageFs?: FilesystemStats | undefined;
+  readonly containerFs?: FilesystemStats | undefined;
+  readonly swap?: { readonly time: Instant; readonly availableBytes: number; readonly usageBytes: number } | undefined;
+  readonly rlimit?: { readonly time: Instant; readonly maxPid: number; readonly processes: number } | undefined;
+  /** `kubelet` (the agent itself), `runtime`, `pods`. */
+  readonly systemContainers: readonly ContainerUsage[];
+}
+
+/** Usage now. Implementations keep the last sample to make rates, and may answer a sample up to some seconds old. */
+export interface StatsView {
+  node(options: ViewCallOptions): Promise<NodeUsage>;
+  pods(options: ViewCallOptions): Promise<readonly PodUsage[]>;
+}
+
+/** One manifest and what became of it (D5); the shape of `source/source.ts`. */
+export interface ManifestStatus {
+  readonly source: string;
+  readonly path: string;
+  readonly index?: number | undefined;
+  readonly pod?: string | undefined;
+  readonly verdict:
+    | { readonly kind: 'accepted' }
+    | {
+        readonly kind: 'rejected';
+        readonly problems: readonly {
+          readonly line?: number | undefined;
+          readonly column?: number | undefined;
+          readonly field: string;
+          readonly message: string;
+        }[];
+        readonly keptPods: boolean;
+      }
+    | { readonly kind: 'shadowed'; readonly by: string }
+    | { readonly kind: 'ignored'; readonly why: string };
+}
+
+export interface SourceStatus {
+  readonly source: string;
+  /** The folder, file or URL. */
+  readonly location: string;
+  /** When it was last read; undefined before the first time. */
+  readonly readAt: Instant | undefined;
+  readonly fault?: string | undefined;
+}
+
+export interface ManifestsView {
+  manifests(): readonly ManifestStatus[];
+  sources(): readonly SourceStatus[];
+}
+
+/** A named part of `/healthz`: resolves to undefined when well, else to the reason (it goes to the log only). */
+export interface HealthCheck {
+  readonly name: string;
+  check(): string | undefined;
+}
+
+/** The effective configuration as JSON: the kubelet's document and the agent's own (H-288). */
+export interface ConfigView {
+  kubelet(): Readonly<Record<string, unknown>>;
+  agent(): Readonly<Record<string, unknown>>;
+}
+
+/** Text of the metrics registry in Prometheus' format (H-350). */
+export interface MetricsView {
+  expose(): Promise<string>;
+}
+
+/** The kept state of a server, as JSON; `load` gives undefined when there is none or it was damaged. */
+export interface StateView {
+  load(): Promise<unknown>;
+  save(value: unknown): Promise<void>;
+}
