@@ -4,6 +4,8 @@ export type Labels = Readonly<Record<string, string>>;
 
 export interface Counter {
   inc(labels?: Labels, value?: number): void;
+  /** Ends the series with exactly these labels: whoever it was about is gone. */
+  remove(labels: Labels): void;
 }
 
 export interface Gauge {
@@ -14,6 +16,7 @@ export interface Gauge {
 export interface Histogram {
   /** `value` in the unit the name ends with (seconds, bytes). */
   observe(value: number, labels?: Labels): void;
+  remove(labels: Labels): void;
 }
 
 export interface MetricOptions {
@@ -31,7 +34,7 @@ export interface Metrics {
 const nothing = (): void => undefined;
 
 export const noMetrics: Metrics = {
-  counter: () => ({ inc: nothing }),
+  counter: () => ({ inc: nothing, remove: nothing }),
   gauge: () => ({ set: nothing, remove: nothing }),
-  histogram: () => ({ observe: nothing }),
+  histogram: () => ({ observe: nothing, remove: nothing }),
 };
