@@ -27,6 +27,8 @@ export interface FakeProcess {
   readonly onTerm?: number | 'ignore';
   /** Exits by itself with this code as soon as it is started. */
   readonly exitsWith?: number;
+  /** There is no such program: StartContainer fails with this message and leaves an exited record (128 StartError). */
+  readonly startError?: string;
 }
 
 export interface FakeImage extends Partial<Omit<RuntimeImage, 'repoTags'>> {
@@ -287,6 +289,11 @@ export class FakeRuntime implements Runtime {
       }
       if (container.sandbox.state !== 'ready') {
         throw new RuntimeError('unknown', `sandbox container "${container.sandbox.id}" is not running`);
+      }
+      if (container.process.startError !== undefined) {
+        container.message = container.process.startError;
+        this.#exited(container, 128, 'StartError');
+        throw new RuntimeError('unknown', container.process.startError);
       }
       container.state = 'running';
       container.startedAt = this.#clock.now();
@@ -627,7 +634,7 @@ export class FakeRuntime implements Runtime {
   }
 
   /** Ends every open event stream with an error. */
-  breakEvents(error = new RuntimeError('unavailable', 'the event stream broke', { retry: 'now' })): void {
+  breakEvents(error = new RuntimeError('unavailable', 'the event stream broke')): void {
     for (const subscriber of this.#subscribers) {
       subscriber.broken = error;
       subscriber.wake();
