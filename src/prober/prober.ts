@@ -4,6 +4,7 @@
 import type { EventSink, EventType } from '../api/events.ts';
 import type { Container, PodStatus, Probe } from '../api/gen/kubernetes.ts';
 import { isSidecar, type Pod } from '../api/pod.ts';
+import { containerObject } from '../pod/event-object.ts';
 import { newestContainer, type ObservedPod } from '../pod/observation.ts';
 import { type ContainerProbeResults, noProbeResults, type ProbeKind, type ProbeResults, probeKinds } from '../pod/probe-results.ts';
 import { matchingRule, mayRestart } from '../pod/restart-policy.ts';
@@ -242,9 +243,7 @@ export class Prober {
   }
 
   #record({ pod }: PodEntry, container: Container, type: EventType, reason: string, message: string): void {
-    const { name, namespace, uid } = pod.metadata;
-    const list = (pod.spec.initContainers ?? []).includes(container) ? 'initContainers' : 'containers';
-    this.#deps.events.record({ kind: 'Pod', namespace, name, uid, fieldPath: `spec.${list}{${container.name}}` }, type, reason, message);
+    this.#deps.events.record(containerObject(pod, container.name), type, reason, message);
   }
 }
 

@@ -151,15 +151,14 @@ export function dialText(address: string, error: unknown): string | undefined {
   return undefined;
 }
 
-/** Codes with which Node's TLS and HTTP parsers tell that the other side speaks plain HTTP, or no HTTP at all. */
-const notTlsCodes: ReadonlySet<string> = new Set([
-  'ERR_SSL_WRONG_VERSION_NUMBER',
-  'ERR_SSL_PACKET_LENGTH_TOO_LONG',
-  'ERR_SSL_HTTP_REQUEST',
-]);
+/**
+ * OpenSSL's numbers for "this is no TLS": wrong version number, packet length too long, http request. Node gives them
+ * inside the text of an EPROTO.
+ */
+const notTls = /:error:(?:0A00010B|0A0000C6|0A00009C):/;
 
 function transportError(at: URL, cause: unknown): HttpGetError {
-  if (notTlsCodes.has(systemCode(cause) ?? '')) {
+  if (notTls.test(messageOf(cause))) {
     return new HttpGetError('plain-http', `Get "${at.href}": http: server gave HTTP response to HTTPS client`, { cause });
   }
   const text = systemCode(cause) === 'ECONNRESET' && messageOf(cause) === 'socket hang up' ? 'EOF' : messageOf(cause);
