@@ -28,6 +28,9 @@ export const systemClock: Clock = {
   },
 };
 
+/** The time given to files whose time must not matter. */
+export const unixEpoch: Readonly<Date> = new Date(0);
+
 /** RFC 3339 in UTC with whole seconds, as Kubernetes prints `metav1.Time` (L-484). */
 export function toRfc3339(instant: Instant): string {
   return `${new Date(instant).toISOString().slice(0, 19)}Z`;
@@ -47,4 +50,9 @@ export function toRfc3339Nano(instant: Instant): string {
 export function fromRfc3339(text: string): Instant | undefined {
   const instant = Date.parse(text);
   return Number.isNaN(instant) ? undefined : instant;
+}
+
+/** For libraries that take nothing else; whole seconds are what X.509 keeps. */
+export function toDate(instant: Instant): Date {
+  return new Date(instant);
 }
