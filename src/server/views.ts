@@ -58,7 +58,10 @@ export interface RuntimeView {
   /** Undefined when the runtime has no such container. Throws a RuntimeError when it cannot be asked. */
   container(containerId: string, options: ViewCallOptions): Promise<ContainerInstance | undefined>;
   /** The three below resolve to a single-use URL of the runtime's streaming server, valid for a minute (H-245). */
-  exec(request: StreamSelection & { readonly containerId: string; readonly command: readonly string[] }, options: ViewCallOptions): Promise<string>;
+  exec(
+    request: StreamSelection & { readonly containerId: string; readonly command: readonly string[] },
+    options: ViewCallOptions,
+  ): Promise<string>;
   attach(request: StreamSelection & { readonly containerId: string }, options: ViewCallOptions): Promise<string>;
   /** To the newest ready sandbox of the Pod. Undefined when it has none. */
   portForward(request: { readonly podUid: string }, options: ViewCallOptions): Promise<string | undefined>;

@@ -34,7 +34,8 @@ const detailsOf = (resource: ResourceName, name: string): StatusDetails => ({
   kind: resource.resource,
 });
 
-const qualified = (resource: ResourceName): string => (resource.group === '' ? resource.resource : `${resource.resource}.${resource.group}`);
+const qualified = (resource: ResourceName): string =>
+  resource.group === '' ? resource.resource : `${resource.resource}.${resource.group}`;
 
 export const badRequest = (message: string, cause?: unknown): ApiError => new ApiError(400, 'BadRequest', message, undefined, cause);
 
@@ -58,7 +59,13 @@ export const notAcceptable = (available: readonly string[]): ApiError =>
   new ApiError(406, 'NotAcceptable', `406: Not Acceptable\n\nAvailable representations: ${available.join(', ')}`);
 
 /** H-145. `what` is `UID` or `ResourceVersion`. */
-export function preconditionFailed(resource: ResourceName, name: string, what: 'UID' | 'ResourceVersion', wanted: string, found: string): ApiError {
+export function preconditionFailed(
+  resource: ResourceName,
+  name: string,
+  what: 'UID' | 'ResourceVersion',
+  wanted: string,
+  found: string,
+): ApiError {
   const why = what === 'UID' ? 'The object might have been deleted and then recreated' : 'The object might have been modified';
   const message = `Operation cannot be fulfilled on ${resource.kind} ${JSON.stringify(name)}: the ${what} in the precondition (${wanted}) does not match the ${what} in record (${found}). ${why}`;
   return new ApiError(409, 'Conflict', message, { name, kind: resource.kind });
@@ -75,11 +82,7 @@ export const unsupportedMediaType = (): ApiError =>
 
 export interface FieldProblem {
   readonly field: string;
-  readonly reason:
-    | 'FieldValueRequired'
-    | 'FieldValueInvalid'
-    | 'FieldValueForbidden'
-    | 'FieldValueNotSupported';
+  readonly reason: 'FieldValueRequired' | 'FieldValueInvalid' | 'FieldValueForbidden' | 'FieldValueNotSupported';
   /** Without the field. */
   readonly message: string;
 }

@@ -84,7 +84,9 @@ class LabelParser {
       case '<': {
         const value = this.#exactValue();
         if (!/^[-+]?\d+$/.test(value)) {
-          throw badRequest(`values[0][${key}]: Invalid value: ${JSON.stringify(value)}: for 'Gt', 'Lt' operators, the value must be an integer`);
+          throw badRequest(
+            `values[0][${key}]: Invalid value: ${JSON.stringify(value)}: for 'Gt', 'Lt' operators, the value must be an integer`,
+          );
         }
         return { key, operator: next.text, values: [value] };
       }
@@ -232,7 +234,8 @@ function unescapeValue(text: string): string {
     const char = text.charAt(i);
     if (char === '\\') {
       const next = text.charAt(i + 1);
-      if (next !== '\\' && next !== ',' && next !== '=') throw badRequest(`invalid field selector: invalid escape sequence: ${char}${next}`);
+      if (next !== '\\' && next !== ',' && next !== '=')
+        throw badRequest(`invalid field selector: invalid escape sequence: ${char}${next}`);
       value += next;
       i += 1;
     } else if (char === '=' || char === ',') {

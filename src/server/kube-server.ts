@@ -1,0 +1,185 @@
+// The node's own Kubernetes API on its listeners: HTTPS for kubectl (client certificates only) and a root-only unix
+// socket for our own command line. Both serve the same handlers.
+import type { IncomingMessage } from 'node:http';
+import type { TLSSocket } from 'node:tls';
+import type { Pod } from '../api/pod.ts';
+import { Shutdown, TaskGroup } from '../std/async.ts';
+import type { Clock } from '../std/clock.ts';
+import type { Logger } from '../std/log.ts';
+import type { Random } from '../std/random.ts';
+import { agentApi } from './agent-api.ts';
+import { Certificates } from './certificates.ts';
+import { unauthorized } from './kube/api-error.ts';
+import { KubeApi, type KubeVersion } from './kube/app.ts';
+import { MirrorPods } from './kube/mirror-view.ts';
+import { podStream } from './kube/pod-streams.ts';
+import { servedResources } from './kube/resources.ts';
+import { Listener, type ListenerHandlers } from './listener.ts';
+import { socketUser, type User } from './user.ts';
+import type {
+  ConfigView,
+  EventsView,
+  HealthCheck,
+  LeasesView,
+  ManifestsView,
+  NodeView,
+  PodsView,
+  RuntimeView,
+  StateView,
+  StatsView,
+} from './views.ts';
+import { ResourceVersions } from './watch-cache.ts';
+
+export interface KubeServerOptions {
+  readonly version: KubeVersion;
+  /** Where users edit manifests; named when a write is refused. */
+  readonly manifestLocation: string;
+  /** The unix socket, mode 0600. Its folder exists. */
+  readonly socketPath: string;
+  /** HTTPS; none when absent. */
+  readonly https?:
+    | {
+        readonly address: string;
+        /** 0: the system chooses. */
+        readonly port: number;
+        /** Further names and addresses clients may use, besides `address`, localhost, 127.0.0.1 and ::1. */
+        readonly names: readonly string[];
+        /** Folder of the CA, the certificates and their keys (0700, files 0600). */
+        readonly pkiDir: string;
+        /** The file for kubectl (0600), rewritten at each start and rotation. */
+        readonly kubeconfigPath: string;
+      }
+    | undefined;
+}
+
+export interface KubeServerDeps {
+  readonly pods: PodsView;
+  readonly nodes: NodeView;
+  readonly events: EventsView;
+  readonly leases?: LeasesView | undefined;
+  readonly runtime: RuntimeView;
+  readonly stats: StatsView;
+  readonly manifests: ManifestsView;
+  readonly config: ConfigView;
+  readonly health: readonly HealthCheck[];
+  /** Keeps UIDs and ages of the Pods' views over restarts. */
+  readonly mirrorState?: StateView | undefined;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+}
+
+export class KubeServer {
+  readonly #options: KubeServerOptions;
+  readonly #deps: KubeServerDeps;
+  readonly #tasks = new TaskGroup();
+  readonly #mirrorPods: MirrorPods;
+  #listeners: Listener[] = [];
+  #https: Listener | undefined;
+
+  constructor(options: KubeServerOptions, deps: KubeServerDeps) {
+    this.#options = options;
+    this.#deps = deps;
+    this.#mirrorPods = new MirrorPods({ ...deps, state: deps.mirrorState });
+  }
+
+  /** Where kubectl finds the server; undefined without HTTPS or before the start. */
+  get url(): string | undefined {
+    const { https } = this.#options;
+    if (https === undefined || this.#https === undefined) return undefined;
+    const wildcard = https.address === '0.0.0.0' || https.address === '::' || https.address === '';
+    const host = wildcard ? '127.0.0.1' : https.address;
+    return `https://${host.includes(':') ? `[${host}]` : host}:${this.#https.port}`;
+  }
+
+  /** Resolves when both listeners accept and the kubeconfig file is written. A ConfigError when that is impossible. */
+  async start(): Promise<void> {
+    await this.#mirrorPods.load();
+    const { https } = this.#options;
+    const handlers = this.#handlers();
+    const socket = new Listener(
+      { at: { socketPath: this.#options.socketPath } },
+      { handlers: { ...handlers.common, authenticate: () => socketUser, fetch: handlers.fetchLocal }, log: this.#deps.log },
+    );
+    await socket.start();
+    this.#listeners.push(socket);
+    if (https === undefined) return;
+    const certificates = new Certificates(
+      { folder: https.pkiDir, names: [https.address, ...https.names].filter((n) => n !== '0.0.0.0' && n !== '::' && n !== '') },
+      { clock: this.#deps.clock, log: this.#deps.log },
+    );
+    const current = await certificates.ensure();
+    const listener = new Listener(
+      { at: { address: https.address, port: https.port }, tls: current.serverTls },
+      { handlers: { ...handlers.common, authenticate: certificateUser, fetch: handlers.fetch }, log: this.#deps.log },
+    );
+    await listener.start();
+    this.#listeners.push(listener);
+    this.#https = listener;
+    await certificates.writeKubeconfig(https.kubeconfigPath, this.url ?? '');
+    this.#tasks.spawn('certificate rotation', async ({ signal }) => {
+      await certificates.rotate(async (renewed) => {
+        listener.setSecureContext(renewed.serverTls);
+        await certificates.writeKubeconfig(https.kubeconfigPath, this.url ?? '');
+      }, signal);
+    });
+  }
+
+  /** Ends every connection. Idempotent. */
+  async stop(): Promise<void> {
+    const tasks = this.#tasks.close(new Shutdown());
+    const listeners = this.#listeners;
+    this.#listeners = [];
+    await Promise.all(listeners.map((listener) => listener.close()));
+    await this.#mirrorPods.flush();
+    await tasks;
+  }
+
+  #handlers(): {
+    readonly common: Pick<ListenerHandlers, 'refuse' | 'upgrade'>;
+    readonly fetch: ListenerHandlers['fetch'];
+    readonly fetchLocal: ListenerHandlers['fetch'];
+  } {
+    const { signal } = this.#tasks;
+    const mirrorPods = this.#mirrorPods;
+    const versions = new ResourceVersions(this.#deps);
+    const resources = servedResources({ ...this.#deps, pods: mirrorPods, versions });
+    const { https } = this.#options;
+    const serverAddress = https === undefined ? 'localhost' : `${https.address}:${https.port}`;
+    const { app } = new KubeApi({ ...this.#options, serverAddress }, { ...this.#deps, mirrorPods, resources, signal });
+    const local = agentApi(this.#deps);
+    const pods = resources.find((r) => r.group === '' && r.resource === 'pods');
+    const streams = {
+      runtime: this.#deps.runtime,
+      // MirrorPods feeds this cache: every object in it is a Pod.
+      pod: (namespace: string, name: string) => pods?.cache.get(namespace, name) as Pod | undefined,
+      staticUid: (namespace: string, name: string) => mirrorPods.staticPod(namespace, name)?.metadata.uid,
+      log: this.#deps.log,
+      signal,
+    };
+    const fetch = (request: Request, user: User): Response | Promise<Response> => app.fetch(request, { user });
+    return {
+      common: {
+        refuse: () => ({ contentType: 'application/json', body: `${JSON.stringify(unauthorized().status)}\n` }),
+        upgrade: (request, socket, head, user) => podStream(request, socket, head, user, streams),
+      },
+      fetch,
+      fetchLocal: (request, user) => (new URL(request.url).pathname.startsWith('/pinpod/') ? local.fetch(request) : fetch(request, user)),
+    };
+  }
+}
+
+/**
+ * The user of a verified client certificate: CN and O (H-005). A bearer token is never valid here, and a wrong one is
+ * an error even beside a good certificate's absence (H-007).
+ */
+export function certificateUser(request: IncomingMessage): User | undefined {
+  const socket = request.socket as TLSSocket;
+  if (!socket.authorized) return undefined;
+  const { subject } = socket.getPeerCertificate();
+  const name = subject?.CN;
+  if (typeof name !== 'string' || name === '') return undefined;
+  const organizations: unknown = subject.O;
+  const groups = Array.isArray(organizations) ? organizations.map(String) : typeof organizations === 'string' ? [organizations] : [];
+  return { name, groups: [...groups, 'system:authenticated'] };
+}

@@ -1,0 +1,392 @@
+// The node's own Kubernetes API as one function from request to response: routes, identity, negotiation, and the
+// reads, watches, deletes and refusals of every resource. exec, attach and port-forward are upgrades: see upgrade.ts.
+import { Hono } from 'hono';
+import type { Pod } from '../../api/pod.ts';
+import type { Clock } from '../../std/clock.ts';
+import { messageOf } from '../../std/errors.ts';
+import type { Logger } from '../../std/log.ts';
+import type { Random } from '../../std/random.ts';
+import { readBody } from '../body.ts';
+import { answerHealth } from '../health.ts';
+import { streamBody } from '../streaming.ts';
+import { isAdministrator, type User } from '../user.ts';
+import type { HealthCheck, ManifestsView, RuntimeView, StatsView } from '../views.ts';
+import type { Change, KubeObject } from '../watch-cache.ts';
+import {
+  ApiError,
+  badRequest,
+  expired,
+  forbidden,
+  internalError,
+  methodNotAllowed,
+  notFound,
+  tooLargeResourceVersion,
+  unknownResource,
+} from './api-error.ts';
+import { checkPreconditions, deletedPod, parseDeleteOptions } from './delete.ts';
+import { Discovery, type DiscoveryDocument, virtualResources } from './discovery.ts';
+import type { MirrorPods } from './mirror-view.ts';
+import { aggregatedDiscovery, negotiate, wantsPretty } from './negotiate.ts';
+import { openPodLog, parseLogQuery, toLogError } from './pod-log.ts';
+import { encodeContinue, includeObject, type ListOptions, parseListOptions } from './query.ts';
+import { EventEncoder, type RenderOptions, renderList, renderObject } from './render.ts';
+import type { Resource } from './resources.ts';
+import { watchEvents } from './watch.ts';
+
+export interface KubeVersion {
+  readonly major: string;
+  readonly minor: string;
+  /** With a leading `v`. */
+  readonly gitVersion: string;
+  readonly gitCommit: string;
+  readonly buildDate: string;
+  readonly platform: string;
+  /** What runs us: shown as `goVersion`, which clients expect to be there. */
+  readonly engine: string;
+}
+
+export interface KubeApiOptions {
+  readonly version: KubeVersion;
+  /** `host:port` for clients that ask where the server is. */
+  readonly serverAddress: string;
+  /** Where users edit manifests; named when a write is refused. */
+  readonly manifestLocation: string;
+}
+
+export interface KubeApiDeps {
+  readonly mirrorPods: MirrorPods;
+  readonly resources: readonly Resource[];
+  readonly runtime: RuntimeView;
+  readonly stats: StatsView;
+  readonly manifests: ManifestsView;
+  readonly health: readonly HealthCheck[];
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  /** Aborts when the server stops: running streams end. */
+  readonly signal: AbortSignal;
+}
+
+export interface KubeBindings {
+  readonly user: User;
+}
+
+type Env = { Bindings: KubeBindings };
+
+export type KubeApp = Hono<Env>;
+
+/** A request for a resource, taken apart. */
+interface Target {
+  readonly resource: Resource;
+  /** Empty for all namespaces and for resources without one. */
+  readonly namespace: string;
+  /** Empty for a collection. */
+  readonly name: string;
+  readonly subresource: string;
+}
+
+interface Call {
+  readonly request: Request;
+  readonly query: URLSearchParams;
+  readonly user: User;
+}
+
+const plainText = { 'Content-Type': 'text/plain; charset=utf-8', 'X-Content-Type-Options': 'nosniff' } as const;
+
+export const staticPodWarning = 'static pod: containers keep running; remove its manifest to stop it';
+
+export class KubeApi {
+  readonly app: KubeApp = new Hono<Env>({ strict: true });
+  readonly #options: KubeApiOptions;
+  readonly #deps: KubeApiDeps;
+  readonly #discovery: Discovery;
+  readonly #encoded = new WeakMap<Change<KubeObject>, Uint8Array>();
+
+  constructor(options: KubeApiOptions, deps: KubeApiDeps) {
+    this.#options = options;
+    this.#deps = deps;
+    this.#discovery = new Discovery({ serverAddress: options.serverAddress }, [...deps.resources, ...virtualResources]);
+    this.#routes();
+  }
+
+  #routes(): void {
+    const { app } = this;
+    app.onError((error, c) => this.#failure(error, c.req.raw));
+    app.notFound(() => new Response('404 page not found\n', { status: 404, headers: plainText }));
+    app.use(async (c, next) => {
+      const { user } = c.env;
+      if (!isAdministrator(user)) throw notAllowed(user, c.req.method, new URL(c.req.url).pathname);
+      await next();
+    });
+    app.get('/version', (c) => this.#json(c.req.raw, 200, this.#version()));
+    for (const title of ['healthz', 'livez', 'readyz']) {
+      app.get(`/${title}`, (c) => this.#health(title, '', c.req.raw));
+      app.get(`/${title}/:check`, (c) => this.#health(title, c.req.param('check'), c.req.raw));
+    }
+    app.get('/api', (c) => this.#discover(c.req.raw, '/api'));
+    app.get('/apis', (c) => this.#discover(c.req.raw, '/apis'));
+    app.get('/api/v1', (c) => this.#document(c.req.raw, this.#discovery.groupVersion('', 'v1')));
+    app.get('/apis/:group', (c) => this.#document(c.req.raw, this.#discovery.group(c.req.param('group'))));
+    app.get('/apis/:group/:version', (c) =>
+      this.#document(c.req.raw, this.#discovery.groupVersion(c.req.param('group'), c.req.param('version'))),
+    );
+    app.all('/api/:version/*', (c) => this.#resource(callOf(c.req.raw, c.env.user), '', c.req.param('version'), 3));
+    app.all('/apis/:group/:version/*', (c) =>
+      this.#resource(callOf(c.req.raw, c.env.user), c.req.param('group'), c.req.param('version'), 4),
+    );
+  }
+
+  async #resource(call: Call, group: string, version: string, skip: number): Promise<Response> {
+    const segments = segmentsOf(call.request).slice(skip);
+    const target = this.#target(group, version, segments);
+    switch (call.request.method) {
+      case 'GET':
+      case 'HEAD':
+        return await this.#read(target, call);
+      case 'DELETE':
+        return await this.#delete(target, call);
+      case 'POST':
+        if (isStream(target)) throw badRequest('Upgrade request required');
+        throw this.#refusal(target);
+      case 'PUT':
+      case 'PATCH':
+        throw this.#refusal(target);
+      default:
+        throw methodNotAllowed();
+    }
+  }
+
+  #target(group: string, version: string, segments: readonly string[]): Target {
+    const find = (name: string | undefined): Resource | undefined =>
+      this.#deps.resources.find((r) => r.group === group && r.version === version && r.resource === name);
+    const [first, second, third, fourth, fifth, ...more] = segments;
+    if (first === 'namespaces' && third !== undefined && third !== 'status' && third !== 'finalize') {
+      const resource = find(third);
+      if (resource === undefined || !resource.namespaced || more.length > 0) throw unknownResource();
+      return { resource, namespace: second ?? '', name: fourth ?? '', subresource: fifth ?? '' };
+    }
+    const resource = find(first);
+    if (resource === undefined || fourth !== undefined) throw unknownResource();
+    if (resource.namespaced && second !== undefined) throw unknownResource();
+    return { resource, namespace: '', name: second ?? '', subresource: third ?? '' };
+  }
+
+  async #read(target: Target, call: Call): Promise<Response> {
+    const { resource, namespace, name, subresource } = target;
+    if (subresource !== '') {
+      if (!resource.subresources.some((s) => s.name === subresource)) throw unknownResource();
+      if (subresource === 'log') return await this.#log(target, call);
+      if (isStream(target)) throw badRequest('Upgrade request required');
+    }
+    if (name === '') return this.#list(target, call);
+    if (call.query.get('watch') === 'true' || call.query.get('watch') === '1') {
+      return this.#list({ ...target, name: '' }, { ...call, query: withName(call.query, name) });
+    }
+    const object = resource.cache.get(namespace, name);
+    if (object === undefined) throw notFound(resource, name);
+    return this.#json(call.request, 200, renderObject(resource, object, this.#renderOptions(call)));
+  }
+
+  #renderOptions(call: Call): RenderOptions {
+    return {
+      representation: negotiate(call.request.headers.get('accept') ?? undefined),
+      include: includeObject(call.query),
+      now: this.#deps.clock.now(),
+    };
+  }
+
+  #list({ resource, namespace }: Target, call: Call): Response {
+    const options = parseListOptions(call.query, resource);
+    const render = this.#renderOptions(call);
+    const matches = (object: KubeObject): boolean =>
+      (namespace === '' || object.metadata?.namespace === namespace) && options.matches(object);
+    if (options.watch) {
+      const { clock, random, signal, log } = this.#deps;
+      if (options.resourceVersion !== undefined && options.resourceVersion > resource.cache.currentVersion) {
+        throw tooLargeResourceVersion(options.resourceVersion, resource.cache.currentVersion);
+      }
+      const encoder = new EventEncoder(
+        { representation: render.representation, include: render.include },
+        { resource, shared: this.#encoded },
+      );
+      const body = streamBody((streamSignal) => watchEvents({ resource, options, matches, encoder }, { clock, random }, streamSignal), {
+        serverSignal: signal,
+        onError: (error) => log.error('a watch broke off', { resource: resource.resource, error: messageOf(error) }),
+      });
+      return new Response(body, { headers: { 'Content-Type': 'application/json', 'Cache-Control': 'no-cache, private' } });
+    }
+    return this.#page(resource, resource.cache.list().filter(matches), options, call, render);
+  }
+
+  /** One page of a list: `limit` objects behind the continue token's (H-127). */
+  #page(resource: Resource, objects: readonly KubeObject[], options: ListOptions, call: Call, render: RenderOptions): Response {
+    const { cache } = resource;
+    const { continueAfter: token, limit } = options;
+    if (options.resourceVersion !== undefined && options.resourceVersion > cache.currentVersion) {
+      throw tooLargeResourceVersion(options.resourceVersion, cache.currentVersion);
+    }
+    if (token !== undefined && (token.version > cache.currentVersion || cache.since(token.version) === undefined)) {
+      throw expired(
+        'The provided continue parameter is too old to display a consistent list result. You must start a new list without the continue parameter.',
+      );
+    }
+    // A later page keeps the version of the first one: a watch from there misses nothing that changed in between.
+    const version = token?.version ?? cache.currentVersion;
+    const rest = token === undefined ? objects : objects.filter((object) => sortKey(object) > token.after);
+    const page = limit > 0 ? rest.slice(0, limit) : rest;
+    const last = page.at(-1);
+    const isMore = page.length < rest.length && last !== undefined;
+    const metadata = {
+      resourceVersion: String(version),
+      ...(isMore ? { continue: encodeContinue({ version, after: sortKey(last) }), remainingItemCount: rest.length - page.length } : {}),
+    };
+    return this.#json(call.request, 200, renderList(resource, page, metadata, render));
+  }
+
+  async #log({ namespace, name }: Target, call: Call): Promise<Response> {
+    const { clock, runtime, signal, log } = this.#deps;
+    const pod = this.#pod(namespace, name);
+    const selection = parseLogQuery(call.query, clock, name);
+    const open = await openPodLog({ pod, container: call.query.get('container') ?? '', selection }, { runtime, clock }, signal);
+    const body = streamBody(open, {
+      serverSignal: signal,
+      onError: (error) => log.warn('a log stream broke off', { pod: `${namespace}/${name}`, error: messageOf(error) }),
+    });
+    return new Response(body, { headers: { 'Content-Type': 'text/plain', 'Cache-Control': 'no-cache, private' } });
+  }
+
+  /** The view of a Pod; a 404 when there is none. */
+  #pod(namespace: string, name: string): Pod {
+    const resource = this.#resourceNamed('pods');
+    const object = resource.cache.get(namespace, name);
+    if (object === undefined) throw notFound(resource, name);
+    // Only MirrorPods feeds this cache, and it holds Pods.
+    return object as Pod;
+  }
+
+  #resourceNamed(name: string): Resource {
+    const resource = this.#deps.resources.find((r) => r.group === '' && r.resource === name);
+    if (resource === undefined) throw unknownResource();
+    return resource;
+  }
+
+  async #delete(target: Target, call: Call): Promise<Response> {
+    const { resource, namespace, name, subresource } = target;
+    if (resource.resource !== 'pods' || subresource !== '') throw this.#refusal(target);
+    if (name === '') throw methodNotAllowed();
+    const body = await readBody(call.request);
+    const options = parseDeleteOptions(body, call.request.headers.get('content-type') ?? '', call.query);
+    const pod = this.#pod(namespace, name);
+    checkPreconditions(options, pod, resource);
+    const answer = deletedPod(pod, options, this.#deps.clock.now());
+    const isLeaving = pod.metadata.deletionTimestamp !== undefined;
+    if (!options.dryRun && !isLeaving) {
+      this.#deps.log.info("removing the view of a Pod at a user's request", { pod: `${namespace}/${name}`, user: call.user.name });
+      this.#deps.mirrorPods.remove(namespace, name);
+      resource.cache.sync();
+    }
+    const response = this.#json(call.request, 200, renderObject(resource, answer, this.#renderOptions(call)));
+    if (!isLeaving) response.headers.set('Warning', `299 - "${staticPodWarning}"`);
+    return response;
+  }
+
+  /** Why a write is not done here, and what to do instead (H-162). */
+  #refusal({ resource, namespace, name, subresource }: Target): ApiError {
+    if (subresource !== '' && !['status', 'ephemeralcontainers', 'eviction', 'binding', 'resize', 'proxy'].includes(subresource)) {
+      return unknownResource();
+    }
+    if (resource.resource !== 'pods') return forbidden(resource, name, 'the node agent reports this object; it cannot be changed here');
+    const file = this.#deps.manifests.manifests().find((m) => m.pod === `${namespace}/${name}` && m.verdict.kind !== 'shadowed')?.path;
+    const what =
+      file !== undefined
+        ? `edit the manifest ${file} instead`
+        : name === ''
+          ? `put a manifest into ${this.#options.manifestLocation} instead`
+          : `edit the manifest under ${this.#options.manifestLocation} instead`;
+    return forbidden(resource, name, `this node runs static pods only; ${what}`);
+  }
+
+  #version(): unknown {
+    const { engine, ...version } = this.#options.version;
+    return { ...version, gitTreeState: 'clean', goVersion: engine, compiler: 'none' };
+  }
+
+  #health(title: string, check: string, request: Request): Response {
+    const answer = answerHealth(this.#deps.health, title, check, new URL(request.url).searchParams);
+    if (answer.failures.length > 0) this.#deps.log.warn('health check failed', { failures: answer.failures });
+    return new Response(answer.body, { status: answer.code, headers: plainText });
+  }
+
+  #discover(request: Request, path: '/api' | '/apis'): Response {
+    const aggregated = aggregatedDiscovery(request.headers.get('accept') ?? undefined);
+    if (aggregated !== undefined) return this.#document(request, this.#discovery.aggregated(path, aggregated));
+    return this.#document(request, path === '/api' ? this.#discovery.legacyApi() : this.#discovery.legacyGroups());
+  }
+
+  #document(request: Request, document: DiscoveryDocument | undefined): Response {
+    if (document === undefined) return new Response('404 page not found\n', { status: 404, headers: plainText });
+    const headers = { 'Content-Type': document.contentType, ETag: document.etag, Vary: 'Accept', 'Cache-Control': 'public' };
+    if (request.headers.get('if-none-match') === document.etag) return new Response(null, { status: 304, headers });
+    return new Response(document.body, { headers });
+  }
+
+  #json(request: Request, code: number, value: unknown): Response {
+    const isPretty = wantsPretty(new URL(request.url).searchParams, request.headers.get('user-agent') ?? undefined);
+    return new Response(`${JSON.stringify(value, undefined, isPretty ? 2 : undefined)}\n`, {
+      status: code,
+      headers: { 'Content-Type': 'application/json', 'Cache-Control': 'no-cache, private' },
+    });
+  }
+
+  #failure(error: unknown, request: Request): Response {
+    const known = error instanceof ApiError ? error : toLogError(error);
+    if (known !== undefined) return this.#json(request, known.status.code, known.status);
+    this.#deps.log.error('a request failed', { method: request.method, path: new URL(request.url).pathname, error: messageOf(error) });
+    const failure = internalError(messageOf(error), error);
+    return this.#json(request, failure.status.code, failure.status);
+  }
+}
+
+const callOf = (request: Request, user: User): Call => ({ request, query: new URL(request.url).searchParams, user });
+
+const sortKey = (object: KubeObject): string => `${object.metadata?.namespace ?? ''}/${object.metadata?.name ?? ''}`;
+
+const isStream = ({ resource, subresource }: Target): boolean =>
+  resource.resource === 'pods' && ['exec', 'attach', 'portforward'].includes(subresource);
+
+/** The path's segments, decoded; the first one is empty. */
+function segmentsOf(request: Request): readonly string[] {
+  try {
+    return new URL(request.url).pathname.replace(/\/$/, '').split('/').map(decodeURIComponent);
+  } catch (error) {
+    throw badRequest('the path is not valid', error);
+  }
+}
+
+function withName(query: URLSearchParams, name: string): URLSearchParams {
+  const selected = new URLSearchParams(query);
+  const fields = query.get('fieldSelector') ?? '';
+  selected.set('fieldSelector', fields === '' ? `metadata.name=${name}` : `${fields},metadata.name=${name}`);
+  return selected;
+}
+
+const verbs: Readonly<Record<string, string>> = {
+  GET: 'get',
+  HEAD: 'get',
+  POST: 'create',
+  PUT: 'update',
+  PATCH: 'patch',
+  DELETE: 'delete',
+};
+
+/** H-142, for somebody who is known but may do nothing here. */
+export function notAllowed(user: User, method: string, path: string): ApiError {
+  const verb = verbs[method] ?? method.toLowerCase();
+  const match = /^\/(?:api|apis\/([^/]+))\/[^/]+\/(?:namespaces\/([^/]+)\/)?([^/]+)(?:\/([^/]+))?/.exec(path);
+  const [, group = '', namespace = '', resource = '', name = ''] = match ?? [];
+  if (match === null)
+    return new ApiError(403, 'Forbidden', `forbidden: User ${JSON.stringify(user.name)} cannot ${verb} path ${JSON.stringify(path)}`, {});
+  const scope = namespace === '' ? 'at the cluster scope' : `in the namespace ${JSON.stringify(namespace)}`;
+  const why = `User ${JSON.stringify(user.name)} cannot ${name === '' && verb === 'get' ? 'list' : verb} resource ${JSON.stringify(resource)} in API group ${JSON.stringify(group)} ${scope}`;
+  return forbidden({ group, resource, kind: resource }, name, why);
+}

@@ -1,0 +1,14 @@
+// Who asks: made by a listener (client certificate, unix socket), read by the handlers.
+
+export interface User {
+  readonly name: string;
+  readonly groups: readonly string[];
+}
+
+/** The one group that may do everything the node's API offers; nobody else may do anything. */
+export const administrators = 'system:masters';
+
+/** The owner of the root-only unix socket. */
+export const socketUser: User = { name: 'root', groups: [administrators, 'system:authenticated'] };
+
+export const isAdministrator = (user: User): boolean => user.groups.includes(administrators);
