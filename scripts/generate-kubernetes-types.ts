@@ -1,9 +1,10 @@
 // Writes src/api/gen/kubernetes.ts (types) and src/api/gen/fields.ts (the field table that strict decoding
-// walks) from the model classes of @kubernetes/client-node, which are themselves generated from Kubernetes'
+// walks) and src/api/gen/docs.ts (descriptions for `kubectl explain`, packed) from the model classes of @kubernetes/client-node, which are themselves generated from Kubernetes'
 // OpenAPI document. Run with `npm run generate:kubernetes` after updating that package, and commit the result.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
+import { gzipSync } from 'node:zlib';
 
 const roots = ['V1Pod', 'V1Node', 'V1Namespace', 'V1Lease', 'V1Status', 'CoreV1Event', 'EventsV1Event'];
 
@@ -75,13 +76,24 @@ function convert(a: Attribute, need: (model: string) => void): { ts: string; cod
   return of(a.type, a.format);
 }
 
-const done = new Map<string, { types: string; fields: string }>();
+/** What the class as a whole is for. */
+function classDoc(className: string): string {
+  const text = readFileSync(path.join(models, `${className}.d.ts`), 'utf8');
+  const match = /\/\*\*\s*\n((?:\s*\*(?!\/).*\n)*)\s*\*\/\s*\nexport declare class/.exec(text);
+  return (match?.[1] ?? '')
+    .replaceAll(/^\s*\* ?/gm, '')
+    .replaceAll('\\', '')
+    .trim();
+}
+
+const done = new Map<string, { types: string; fields: string; docs: Record<string, string> }>();
 const todo = [...roots];
 for (let className = todo.pop(); className !== undefined; className = todo.pop()) {
   if (done.has(className)) continue;
   const members = declared(className);
   const lines: string[] = [];
   const fields: string[] = [];
+  const docs: Record<string, string> = { '': classDoc(className) };
   for (const a of attributes(className)) {
     const { ts, code } = convert(a, (model) => todo.push(model));
     const member = members.get(a.name);
@@ -89,12 +101,14 @@ for (let className = todo.pop(); className !== undefined; className = todo.pop()
     // Names differ where the field is a reserved word in TypeScript; the document's own spelling counts.
     const key = /^[A-Za-z_]\w*$/.test(a.baseName) ? a.baseName : JSON.stringify(a.baseName);
     lines.push(`  readonly ${key}${member.required ? '' : '?'}: ${ts}${member.required ? '' : ' | undefined'};`);
+    docs[a.baseName] = member.doc;
     fields.push(`    ${key}: '${code}${member.required ? '!' : ''}',`);
   }
   const name = shortName(className);
   done.set(className, {
     types: `export interface ${name} {\n${lines.join('\n')}\n}\n`,
     fields: `  ${name}: {\n${fields.join('\n')}\n  },`,
+    docs,
   });
 }
 
@@ -109,4 +123,12 @@ writeFileSync(
 writeFileSync(
   path.join(out, 'fields.ts'),
   `${header}/**\n * Field name → type of each object: a scalar, the name of another object, \`[]\` or \`{}\` before either for a\n * list or a map, \`!\` behind it when the OpenAPI document calls the field required.\n */\nexport const fields: Readonly<Record<string, Readonly<Record<string, string>>>> = {\n${sorted.map(([, d]) => d.fields).join('\n')}\n};\n`,
+);
+const docs = Object.fromEntries(
+  sorted.map(([className, d]) => [shortName(className), Object.fromEntries(Object.entries(d.docs).filter(([, text]) => text !== ''))]),
+);
+const packed = gzipSync(JSON.stringify(docs), { level: 9 }).toString('base64');
+writeFileSync(
+  path.join(out, 'docs.ts'),
+  `${header}/** Descriptions as JSON (type → field → text, the type's own under the empty name), gzip, base64: unpacked when somebody asks. */\nexport const packedDocs =\n  '${packed}';\n`,
 );

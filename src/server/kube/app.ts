@@ -1,5 +1,6 @@
 // The node's own Kubernetes API as one function from request to response: routes, identity, negotiation, and the
 // reads, watches, deletes and refusals of every resource. exec, attach and port-forward are upgrades: see upgrade.ts.
+import { gunzipSync } from 'node:zlib';
 import { Hono } from 'hono';
 import type { Pod } from '../../api/pod.ts';
 import type { Clock } from '../../std/clock.ts';
@@ -25,12 +26,15 @@ import {
 } from './api-error.ts';
 import { checkPreconditions, deletedPod, parseDeleteOptions } from './delete.ts';
 import { Discovery, type DiscoveryDocument, virtualResources } from './discovery.ts';
+import { nodeMetrics, podMetrics, type UsageItem } from './metrics-api.ts';
 import type { MirrorPods } from './mirror-view.ts';
 import { aggregatedDiscovery, negotiate, wantsPretty } from './negotiate.ts';
+import { type Docs, OpenApi, type OpenApiDocument } from './openapi.ts';
 import { openPodLog, parseLogQuery, toLogError } from './pod-log.ts';
 import { encodeContinue, includeObject, type ListOptions, parseListOptions } from './query.ts';
 import { EventEncoder, type RenderOptions, renderList, renderObject } from './render.ts';
 import type { Resource } from './resources.ts';
+import { accessReview, parseReview, rulesReview, subjectReview } from './reviews.ts';
 import { watchEvents } from './watch.ts';
 
 export interface KubeVersion {
@@ -100,12 +104,14 @@ export class KubeApi {
   readonly #options: KubeApiOptions;
   readonly #deps: KubeApiDeps;
   readonly #discovery: Discovery;
+  readonly #openApi: OpenApi;
   readonly #encoded = new WeakMap<Change<KubeObject>, Uint8Array>();
 
   constructor(options: KubeApiOptions, deps: KubeApiDeps) {
     this.#options = options;
     this.#deps = deps;
     this.#discovery = new Discovery({ serverAddress: options.serverAddress }, [...deps.resources, ...virtualResources]);
+    this.#openApi = new OpenApi({ version: options.version.gitVersion }, { docs: loadDocs });
     this.#routes();
   }
 
@@ -123,6 +129,9 @@ export class KubeApi {
       app.get(`/${title}`, (c) => this.#health(title, '', c.req.raw));
       app.get(`/${title}/:check`, (c) => this.#health(title, c.req.param('check'), c.req.raw));
     }
+    this.#openApiRoutes();
+    this.#reviewRoutes();
+    this.#usageRoutes();
     app.get('/api', (c) => this.#discover(c.req.raw, '/api'));
     app.get('/apis', (c) => this.#discover(c.req.raw, '/apis'));
     app.get('/api/v1', (c) => this.#document(c.req.raw, this.#discovery.groupVersion('', 'v1')));
@@ -136,8 +145,87 @@ export class KubeApi {
     );
   }
 
+  #openApiRoutes(): void {
+    const { app } = this;
+    const answer = (request: Request, document: OpenApiDocument | undefined): Response =>
+      this.#document(request, document === undefined ? undefined : { ...document, contentType: 'application/json' });
+    app.get('/openapi/v3', async (c) => answer(c.req.raw, await this.#openApi.index()));
+    app.get('/openapi/v3/*', async (c) =>
+      answer(c.req.raw, await this.#openApi.groupVersion(new URL(c.req.url).pathname.slice('/openapi/v3/'.length))),
+    );
+    app.get('/openapi/v2', async (c) => {
+      negotiate(c.req.header('accept'));
+      return answer(c.req.raw, await this.#openApi.v2());
+    });
+  }
+
+  /** Section 1.12. */
+  #reviewRoutes(): void {
+    const { app } = this;
+    const served = [...this.#deps.resources, ...virtualResources];
+    const spec = async (request: Request, kind: string): Promise<Readonly<Record<string, unknown>>> =>
+      parseReview(await readBody(request), request.headers.get('content-type') ?? '', kind);
+    app.post('/apis/authorization.k8s.io/v1/selfsubjectaccessreviews', async (c) =>
+      this.#json(c.req.raw, 201, accessReview(await spec(c.req.raw, 'SelfSubjectAccessReview'), served)),
+    );
+    app.post('/apis/authorization.k8s.io/v1/selfsubjectrulesreviews', async (c) =>
+      this.#json(c.req.raw, 201, rulesReview(await spec(c.req.raw, 'SelfSubjectRulesReview'), served)),
+    );
+    app.post('/apis/authentication.k8s.io/v1/selfsubjectreviews', async (c) => {
+      await spec(c.req.raw, 'SelfSubjectReview');
+      return this.#json(c.req.raw, 201, subjectReview(c.env.user));
+    });
+  }
+
+  /** Section 1.13. */
+  #usageRoutes(): void {
+    const { app } = this;
+    const base = '/apis/metrics.k8s.io/v1beta1';
+    app.get(`${base}/nodes`, async (c) => this.#usageList(c.req.raw, 'nodes', ''));
+    app.get(`${base}/nodes/:name`, async (c) => this.#usage(c.req.raw, 'nodes', '', c.req.param('name')));
+    app.get(`${base}/pods`, async (c) => this.#usageList(c.req.raw, 'pods', ''));
+    app.get(`${base}/namespaces/:namespace/pods`, async (c) => this.#usageList(c.req.raw, 'pods', c.req.param('namespace')));
+    app.get(`${base}/namespaces/:namespace/pods/:name`, async (c) =>
+      this.#usage(c.req.raw, 'pods', c.req.param('namespace'), c.req.param('name')),
+    );
+  }
+
+  async #usageItems(kind: 'nodes' | 'pods', namespace: string): Promise<readonly UsageItem[]> {
+    const { stats, clock, signal } = this.#deps;
+    if (kind === 'nodes') {
+      const node = this.#resourceNamed('nodes').cache.list()[0];
+      const item = node === undefined ? undefined : nodeMetrics(node, await stats.node({ signal }), clock.now());
+      return item === undefined ? [] : [item];
+    }
+    const items = podMetrics(this.#deps.mirrorPods.list(), await stats.pods({ signal }), clock.now());
+    return items.filter((item) => namespace === '' || item.metadata.namespace === namespace);
+  }
+
+  async #usageList(request: Request, kind: 'nodes' | 'pods', namespace: string): Promise<Response> {
+    const { query } = callOf(request, { name: '', groups: [] });
+    const options = parseListOptions(query, this.#resourceNamed(kind));
+    const items = (await this.#usageItems(kind, namespace)).filter(options.matches);
+    negotiate(request.headers.get('accept') ?? undefined);
+    return this.#json(request, 200, {
+      kind: kind === 'nodes' ? 'NodeMetricsList' : 'PodMetricsList',
+      apiVersion: 'metrics.k8s.io/v1beta1',
+      metadata: {},
+      items,
+    });
+  }
+
+  async #usage(request: Request, kind: 'nodes' | 'pods', namespace: string, name: string): Promise<Response> {
+    const item = (await this.#usageItems(kind, namespace)).find((i) => i.metadata.name === name);
+    negotiate(request.headers.get('accept') ?? undefined);
+    if (item === undefined)
+      throw notFound({ group: 'metrics.k8s.io', resource: kind, kind: kind === 'nodes' ? 'NodeMetrics' : 'PodMetrics' }, name);
+    return this.#json(request, 200, item);
+  }
+
   async #resource(call: Call, group: string, version: string, skip: number): Promise<Response> {
     const segments = segmentsOf(call.request).slice(skip);
+    const isVirtual = virtualResources.some((r) => r.group === group && r.version === version && segments.includes(r.resource));
+    if (isVirtual) throw methodNotAllowed();
     const target = this.#target(group, version, segments);
     switch (call.request.method) {
       case 'GET':
@@ -345,6 +433,12 @@ export class KubeApi {
     const failure = internalError(messageOf(error), error);
     return this.#json(request, failure.status.code, failure.status);
   }
+}
+
+/** The descriptions are large and rarely asked for. */
+async function loadDocs(): Promise<Docs> {
+  const { packedDocs } = await import('../../api/gen/docs.ts');
+  return JSON.parse(gunzipSync(Buffer.from(packedDocs, 'base64')).toString('utf8')) as Docs;
 }
 
 const callOf = (request: Request, user: User): Call => ({ request, query: new URL(request.url).searchParams, user });

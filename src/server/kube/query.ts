@@ -63,7 +63,7 @@ export function parseListOptions(query: URLSearchParams, resource: Resource): Li
     sendInitialEvents: sendInitialEvents === true,
     allowWatchBookmarks: booleanParameter(query, 'allowWatchBookmarks'),
     timeoutSeconds: integerParameter(query, 'timeoutSeconds'),
-    limit: limit < 0 ? 0 : limit,
+    limit: Math.max(limit, 0),
     continueAfter: token === '' ? undefined : parseContinue(token),
   };
 }
