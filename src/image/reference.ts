@@ -100,6 +100,7 @@ export function withDefaultTag(
  * count. A text that is no reference (an image id, for one) is its own canonical form.
  */
 export function canonicalName(image: string): string {
+  if (image.startsWith('sha256:')) return image;
   const parsed = parseReference(image);
   if (parsed.kind === 'invalid') return image;
   const { tag, digest } = parsed.reference;
