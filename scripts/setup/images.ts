@@ -2,7 +2,6 @@
 // the same bytes, so an unchanged image is not imported again.
 import { createHash } from 'node:crypto';
 import {
-  copyFileSync,
   existsSync,
   lstatSync,
   mkdirSync,
@@ -17,10 +16,10 @@ import {
 import os from 'node:os';
 import path from 'node:path';
 import { type ImageConfig, type LayerEntry, ociArchitecture, writeImageArchive } from '../../src/image/oci-archive.ts';
-import { installPackages, output, run } from './system.ts';
+import { downloadPackages, findProgram, installPackages, output, run, SetupError } from './system.ts';
 
-const busyboxPath = '/bin/busybox';
-const catatonitPath = '/usr/bin/catatonit';
+const installedBusybox = '/bin/busybox';
+const findCatatonit = (): string | undefined => findProgram(['catatonit', '/usr/libexec/podman/catatonit']);
 
 const passwd =
   'root:x:0:0:root:/root:/bin/sh\nnginx:x:101:101:nginx:/nonexistent:/bin/false\nnobody:x:65534:65534:nobody:/nonexistent:/bin/false\n';
@@ -72,22 +71,36 @@ const welcome = `<!DOCTYPE html>
 </html>
 `;
 
-function busyboxEntries(): readonly LayerEntry[] {
-  const applets = output(busyboxPath, ['--list'])
-    .split('\n')
-    .filter((name) => name !== '' && name !== 'busybox')
-    .sort();
-  return [file('bin/busybox', readFileSync(busyboxPath), 0o755), ...applets.map((name) => symlink(`bin/${name}`, 'busybox'))];
+/** Debian's busybox is static or not, depending on which of two packages is there: only one that needs no library will do. */
+function staticBusybox(): LayerEntry[] {
+  const entriesOf = (program: string): LayerEntry[] => {
+    const applets = output(program, ['--list'])
+      .split('\n')
+      .filter((name) => name !== '' && name !== 'busybox')
+      .sort();
+    return [file('bin/busybox', readFileSync(program), 0o755), ...applets.map((name) => symlink(`bin/${name}`, 'busybox'))];
+  };
+  if (existsSync(installedBusybox) && !isDynamic(installedBusybox)) return entriesOf(installedBusybox);
+  return withUnpacked(['busybox-static'], (dir) => entriesOf(path.join(dir, 'root', 'bin', 'busybox')));
 }
 
-/** Downloads and unpacks a package without installing it: installing a server would start it. */
-function unpackNginx(): string {
-  const dir = mkdtempSync(path.join(os.tmpdir(), 'pinpod-nginx-'));
-  // apt drops its privileges to download; a folder only root may enter would draw a warning.
-  run('chmod', ['755', dir]);
-  run('apt-get', ['-q', 'download', 'nginx', 'nginx-common'], { cwd: dir });
-  for (const name of readdirSync(dir).filter((entry) => entry.endsWith('.deb'))) run('dpkg', ['-x', name, 'root'], { cwd: dir });
-  return dir;
+/** A program that names a loader (the string of its PT_INTERP segment) needs libraries. */
+function isDynamic(program: string): boolean {
+  return /\/ld(-linux[^\0]*|64)?\.so/.test(readFileSync(program).subarray(0, 4096).toString('latin1'));
+}
+
+/** Downloads and unpacks packages into `dir/root` without installing them: installing a server would start it. */
+function withUnpacked<T>(packages: readonly string[], use: (dir: string) => T): T {
+  const dir = mkdtempSync(path.join(os.tmpdir(), 'pinpod-packages-'));
+  try {
+    // apt drops its privileges to download; a folder only root may enter would draw a warning.
+    run('chmod', ['755', dir]);
+    downloadPackages(packages, dir);
+    for (const name of readdirSync(dir).filter((entry) => entry.endsWith('.deb'))) run('dpkg', ['-x', name, 'root'], { cwd: dir });
+    return use(dir);
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
+  }
 }
 
 function librariesOf(program: string, packageDir: string): readonly string[] {
@@ -111,6 +124,29 @@ function parentsOf(entries: readonly LayerEntry[]): readonly LayerEntry[] {
   return [...missing].sort().map((name) => directory(name));
 }
 
+function nginxEntries(dir: string): readonly LayerEntry[] {
+  const root = path.join(dir, 'root');
+  const program = path.join(root, 'usr/sbin/nginx');
+  const libraries = librariesOf(program, dir).map((lib) => file(lib.slice(1), readFileSync(lib), 0o755));
+  return [
+    directory('tmp', 0o1777),
+    directory('run'),
+    directory('var/lib/nginx'),
+    // For `sh` and `wget` in probes and hooks.
+    ...staticBusybox(),
+    file('usr/sbin/nginx', readFileSync(program), 0o755),
+    ...libraries,
+    file('etc/nginx/mime.types', readFileSync(path.join(root, 'etc/nginx/mime.types'))),
+    file('etc/nginx/nginx.conf', nginxConf),
+    file('etc/nginx/conf.d/default.conf', defaultServer),
+    file('usr/share/nginx/html/index.html', welcome),
+    symlink('var/log/nginx/access.log', '/dev/stdout'),
+    symlink('var/log/nginx/error.log', '/dev/stderr'),
+    file('etc/passwd', passwd),
+    file('etc/group', group),
+  ];
+}
+
 interface Recipe {
   readonly reference: string;
   readonly config: ImageConfig;
@@ -121,7 +157,11 @@ const recipes: Readonly<Record<string, Recipe>> = {
   pause: {
     reference: 'registry.k8s.io/pause:3.10',
     config: { Entrypoint: ['/pause', '-P'] },
-    entries: () => [file('pause', readFileSync(catatonitPath), 0o755)],
+    entries: () => {
+      const catatonit = findCatatonit();
+      if (catatonit === undefined) throw new SetupError('catatonit is not installed: the pause image is made from it');
+      return [file('pause', readFileSync(catatonit), 0o755)];
+    },
   },
   busybox: {
     reference: 'docker.io/library/busybox:latest',
@@ -129,7 +169,7 @@ const recipes: Readonly<Record<string, Recipe>> = {
     entries: () => [
       directory('tmp', 0o1777),
       directory('root', 0o700),
-      ...busyboxEntries(),
+      ...staticBusybox(),
       file('etc/passwd', passwd),
       file('etc/group', group),
       file('www/index.html', 'hello from busybox\n'),
@@ -143,39 +183,14 @@ const recipes: Readonly<Record<string, Recipe>> = {
       ExposedPorts: { '80/tcp': {} },
       StopSignal: 'SIGQUIT',
     },
-    entries: () => {
-      const dir = unpackNginx();
-      try {
-        const root = path.join(dir, 'root');
-        const program = path.join(root, 'usr/sbin/nginx');
-        const libraries = librariesOf(program, dir).map((lib) => file(lib.slice(1), readFileSync(lib), 0o755));
-        return [
-          directory('tmp', 0o1777),
-          directory('run'),
-          directory('var/lib/nginx'),
-          ...busyboxEntries(),
-          file('usr/sbin/nginx', readFileSync(program), 0o755),
-          ...libraries,
-          file('etc/nginx/mime.types', readFileSync(path.join(root, 'etc/nginx/mime.types'))),
-          file('etc/nginx/nginx.conf', nginxConf),
-          file('etc/nginx/conf.d/default.conf', defaultServer),
-          file('usr/share/nginx/html/index.html', welcome),
-          symlink('var/log/nginx/access.log', '/dev/stdout'),
-          symlink('var/log/nginx/error.log', '/dev/stderr'),
-          file('etc/passwd', passwd),
-          file('etc/group', group),
-        ];
-      } finally {
-        rmSync(dir, { recursive: true, force: true });
-      }
-    },
+    entries: () => withUnpacked(['nginx', 'nginx-common'], nginxEntries),
   },
 };
 
 /** What the archives are made from: when it changes they are made again. */
 function stampOf(checkout: string): string {
   const sources = ['scripts/setup/images.ts', 'src/image/oci-archive.ts'].map((name) => readFileSync(path.join(checkout, name)));
-  const programs = [busyboxPath, catatonitPath].map((name) => {
+  const programs = [installedBusybox, findCatatonit() ?? ''].map((name) => {
     const info = existsSync(name) ? statSync(name) : undefined;
     return `${name} ${info?.size} ${info?.mtimeMs}`;
   });
@@ -210,10 +225,4 @@ export async function makeImages(checkout: string): Promise<void> {
     renameSync(temporary, path.join(dir, `${name}.tar`));
   }
   writeFileSync(path.join(dir, '.stamp'), stampOf(checkout));
-}
-
-/** For a machine where the archives were made elsewhere. */
-export function copyImages(from: string, to: string): void {
-  mkdirSync(to, { recursive: true });
-  for (const name of readdirSync(from)) if (name.endsWith('.tar')) copyFileSync(path.join(from, name), path.join(to, name));
 }

@@ -75,6 +75,25 @@ export function installPackages(names: readonly string[]): void {
   });
 }
 
+/** Downloads packages into `dir`, which apt's unprivileged user can read, without installing them. */
+export function downloadPackages(names: readonly string[], dir: string): void {
+  if (findProgram(['apt-get']) === undefined) {
+    throw new SetupError(
+      `This machine has no apt-get: the Debian packages ${names.join(', ')} cannot be fetched. On a machine with a registry no offline image is needed.`,
+    );
+  }
+  const download = (): void => run('apt-get', ['-q', 'download', ...names], { cwd: dir });
+  try {
+    download();
+  } catch {
+    // The machine's package lists are missing or old.
+    if (!isRoot())
+      throw new SetupError(`${names.join(', ')} cannot be downloaded with the package lists there are. As root: apt-get update`);
+    updateLists();
+    download();
+  }
+}
+
 export function updateLists(): void {
   if (listsUpdated) return;
   run('apt-get', ['-q', 'update']);
