@@ -1,0 +1,274 @@
+// Makes and removes the cgroups of Pods and of their QoS classes, in every hierarchy of the machine (L-292 … L-301).
+// The runtime makes the containers' cgroups below; it never removes their parent, so that is ours too.
+//
+// With the systemd driver the directories carry slice names. They are made directly: systemd learns of the slice when
+// the runtime starts a scope in it, and what it prunes is made again before the next sandbox (docs/decisions).
+
+import type { PodSpec } from '../api/gen/kubernetes.ts';
+import type { Pod } from '../api/pod.ts';
+import { type CgroupName, cgroupPath, elementOf, kubepodsCgroup, podCgroup, podElementPrefix, qosCgroup } from '../pod/cgroup-names.ts';
+import type { CgroupFacts, NodeAmounts, NodeFacts } from '../pod/node-facts.ts';
+import type { QosClass } from '../pod/resources.ts';
+import type { Clock } from '../std/clock.ts';
+import { AgentError, messageOf, systemCode } from '../std/errors.ts';
+import type { Logger } from '../std/log.ts';
+import type { CgroupFileSystem } from './cgroup-files.ts';
+import type { CgroupLayout, Hierarchy } from './layout.ts';
+import { type CgroupValues, cgroupFiles, kubepodsCgroupValues, podCgroupValues, qosCgroupValues } from './values.ts';
+
+export class CgroupError extends AgentError {}
+
+export interface PodCgroupsOptions {
+  readonly layout: CgroupLayout;
+  readonly cgroup: Pick<CgroupFacts, 'root' | 'driver'>;
+}
+
+export interface PodCgroupsDeps {
+  readonly files: CgroupFileSystem;
+  /** Sends SIGKILL; a process that is gone already is fine. */
+  readonly kill: (pid: number) => void;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/** Controllers in which a Pod gets a directory of its own (L-299). The rest follow with the first container. */
+const managedControllers = ['cpu', 'cpuacct', 'cpuset', 'memory', 'pids', 'hugetlb'];
+/** Controllers handed down to children on version 2 (L-299). */
+const delegatedControllers = ['cpu', 'cpuset', 'memory', 'hugetlb', 'pids'];
+const qosClasses: readonly QosClass[] = ['Guaranteed', 'Burstable', 'BestEffort'];
+const removeAttempts = 5;
+const removePauseMs = 20;
+
+/** All methods are idempotent and may be called again after any failure. */
+export class PodCgroups {
+  readonly #layout: CgroupLayout;
+  readonly #cgroup: Pick<CgroupFacts, 'root' | 'driver'>;
+  readonly #deps: PodCgroupsDeps;
+
+  constructor(options: PodCgroupsOptions, deps: PodCgroupsDeps) {
+    this.#layout = options.layout;
+    this.#cgroup = options.cgroup;
+    this.#deps = deps;
+  }
+
+  /**
+   * Makes the tree for all Pods and limits it (L-301, L-302). `limit` is what Pods may use together; `pidsLimit` ≤ 0
+   * means none. Values that cannot be written are a CgroupError after the tree was made, so Pods can start anyway.
+   */
+  async start(node: NodeFacts, limit: NodeAmounts, pidsLimit: number): Promise<void> {
+    for (const qos of qosClasses) await this.#make(qosCgroup(this.#cgroup.root, qos));
+    await this.updateQos([], node);
+    await this.#write(kubepodsCgroup(this.#cgroup.root), kubepodsCgroupValues(limit, pidsLimit, node));
+  }
+
+  /** Shares of the QoS classes by the Pods that are active now (L-301). */
+  async updateQos(active: readonly PodSpec[], node: NodeFacts): Promise<void> {
+    for (const qos of ['Burstable', 'BestEffort'] as const) {
+      await this.#write(qosCgroup(this.#cgroup.root, qos), qosCgroupValues(qos, active, node));
+    }
+  }
+
+  /** Makes the Pod's cgroup with its limits; one that exists is taken as it is (L-292). */
+  async ensure(pod: Pod, node: NodeFacts): Promise<void> {
+    const name = podCgroup(pod, this.#cgroup.root);
+    if (await this.#make(name)) await this.#write(name, podCgroupValues(pod.spec, node));
+  }
+
+  /** Whether the Pod's cgroup is there in every hierarchy it must be in (L-299, C-374). */
+  async exists(pod: Pod): Promise<boolean> {
+    const path = cgroupPath(podCgroup(pod, this.#cgroup.root), this.#cgroup.driver);
+    for (const hierarchy of this.#managed()) {
+      if ((await this.#deps.files.directories(`${hierarchy.mountPoint}${path}`)) === undefined) return false;
+    }
+    return true;
+  }
+
+  /** UIDs of all Pods that have a cgroup in any hierarchy. */
+  async list(): Promise<ReadonlySet<string>> {
+    const uids = new Set<string>();
+    for (const { uid } of await this.#podDirectories()) uids.add(uid);
+    return uids;
+  }
+
+  /** Kills what still runs in the Pod's cgroups, then removes them in every hierarchy (L-300). */
+  async remove(uid: string, options: { readonly signal: AbortSignal }): Promise<void> {
+    const failures: unknown[] = [];
+    for (const found of await this.#podDirectories()) {
+      if (found.uid !== uid) continue;
+      try {
+        await this.#removeTree(found.path, options.signal);
+      } catch (error) {
+        if (options.signal.aborted) throw error;
+        failures.push(error);
+      }
+    }
+    if (failures.length > 0) {
+      throw new CgroupError('cgroup-not-removed', `cgroup of pod ${uid} cannot be removed: ${messageOf(failures[0])}`, {
+        cause: failures[0],
+      });
+    }
+  }
+
+  /** Removes the empty tree of all Pods, for a machine that is to be left as it was found. Busy parts stay. */
+  async removeAll(): Promise<void> {
+    const root = kubepodsCgroup(this.#cgroup.root);
+    const names = [qosCgroup(this.#cgroup.root, 'Burstable'), qosCgroup(this.#cgroup.root, 'BestEffort'), root];
+    for (const hierarchy of this.#layout.hierarchies) {
+      for (const name of [...names, ...parentsOf(root)]) {
+        if (name.length === 0) continue;
+        try {
+          await this.#deps.files.removeDirectory(`${hierarchy.mountPoint}${cgroupPath(name, this.#cgroup.driver)}`);
+        } catch (error) {
+          if (systemCode(error) !== 'EBUSY' && systemCode(error) !== 'ENOTEMPTY') throw error;
+        }
+      }
+    }
+  }
+
+  /** True when it was missing somewhere. */
+  async #make(name: CgroupName): Promise<boolean> {
+    let isNew = false;
+    for (const hierarchy of this.#managed()) {
+      for (let depth = 1; depth <= name.length; depth++) {
+        const path = `${hierarchy.mountPoint}${cgroupPath(name.slice(0, depth), this.#cgroup.driver)}`;
+        if (hierarchy.unified) await this.#delegate(parentPath(path), hierarchy);
+        const made = await this.#deps.files.makeDirectory(path);
+        if (made && hierarchy.controllers.includes('cpuset')) await this.#inheritCpuset(path);
+        if (made && depth === name.length) isNew = true;
+      }
+      if (hierarchy.unified) await this.#delegate(`${hierarchy.mountPoint}${cgroupPath(name, this.#cgroup.driver)}`, hierarchy);
+    }
+    return isNew;
+  }
+
+  /** On version 1 a new cpuset is empty, and no process can enter it. */
+  async #inheritCpuset(path: string): Promise<void> {
+    for (const file of ['cpuset.cpus', 'cpuset.mems']) {
+      const own = await this.#deps.files.read(`${path}/${file}`);
+      if (own !== undefined && own.trim() !== '') continue;
+      const inherited = (await this.#deps.files.read(`${parentPath(path)}/${file}`))?.trim() ?? '';
+      if (inherited !== '') await this.#deps.files.write(`${path}/${file}`, inherited);
+    }
+  }
+
+  /** Lets children of a version 2 cgroup use the controllers it has. */
+  async #delegate(path: string, { mountPoint }: Hierarchy): Promise<void> {
+    const offered = words(await this.#deps.files.read(`${path}/cgroup.controllers`));
+    const enabled = words(await this.#deps.files.read(`${path}/cgroup.subtree_control`));
+    const atRoot = words(await this.#deps.files.read(`${mountPoint}/cgroup.controllers`));
+    const missing = delegatedControllers.filter((one) => atRoot.includes(one) && offered.includes(one) && !enabled.includes(one));
+    if (missing.length > 0) {
+      await this.#deps.files.write(`${path}/cgroup.subtree_control`, missing.map((controller) => `+${controller}`).join(' '));
+    }
+  }
+
+  async #write(name: CgroupName, values: CgroupValues): Promise<void> {
+    const failures: unknown[] = [];
+    const path = cgroupPath(name, this.#cgroup.driver);
+    for (const { controller, file, value, optional } of cgroupFiles(values, this.#layout.version)) {
+      const hierarchy = this.#layout.hierarchies.find((one) =>
+        this.#layout.version === 2 ? one.unified : one.controllers.includes(controller),
+      );
+      if (hierarchy === undefined) continue;
+      const full = `${hierarchy.mountPoint}${path}/${file}`;
+      // A controller the machine has not, or does not hand down: nothing can be limited by it.
+      const isAbsent = (await this.#deps.files.read(full)) === undefined;
+      if (isAbsent && (optional || controller === 'hugetlb' || controller === 'pids')) continue;
+      try {
+        await this.#deps.files.write(full, value);
+      } catch (error) {
+        this.#deps.log.warn('cgroup value not written', { path: full, value, error: messageOf(error) });
+        failures.push(error);
+      }
+    }
+    if (failures.length > 0) {
+      throw new CgroupError('cgroup-not-written', `limits of cgroup ${path} cannot be set: ${messageOf(failures[0])}`, {
+        cause: failures[0],
+        details: { failures: failures.length },
+      });
+    }
+  }
+
+  #managed(): readonly Hierarchy[] {
+    if (this.#layout.version === 2) return this.#layout.hierarchies.filter((one) => one.unified);
+    return this.#layout.hierarchies.filter(
+      (one) =>
+        !one.unified && (one.controllers.length === 0 || one.controllers.some((controller) => managedControllers.includes(controller))),
+    );
+  }
+
+  async #podDirectories(): Promise<readonly { readonly uid: string; readonly path: string }[]> {
+    const found: { uid: string; path: string }[] = [];
+    const { root, driver } = this.#cgroup;
+    for (const hierarchy of this.#layout.hierarchies) {
+      for (const qos of qosClasses) {
+        const parent = `${hierarchy.mountPoint}${cgroupPath(qosCgroup(root, qos), driver)}`;
+        for (const directory of (await this.#deps.files.directories(parent)) ?? []) {
+          const element = elementOf(directory, driver);
+          if (element?.startsWith(podElementPrefix))
+            found.push({ uid: element.slice(podElementPrefix.length), path: `${parent}/${directory}` });
+        }
+      }
+    }
+    return found;
+  }
+
+  async #removeTree(path: string, signal: AbortSignal): Promise<void> {
+    for (let attempt = 1; ; attempt++) {
+      signal.throwIfAborted();
+      const tree = await this.#tree(path);
+      await this.#killAll(path, tree);
+      try {
+        for (const directory of [...tree].reverse()) await this.#deps.files.removeDirectory(directory);
+        return;
+      } catch (error) {
+        if (attempt === removeAttempts) throw error;
+      }
+      // A killed process leaves its cgroup only when the kernel is done with it.
+      await this.#deps.clock.sleep(removePauseMs * attempt, signal);
+    }
+  }
+
+  /** The directory and all below, parents first. */
+  async #tree(path: string): Promise<readonly string[]> {
+    const children = (await this.#deps.files.directories(path)) ?? [];
+    const below: string[] = [];
+    for (const child of children) below.push(...(await this.#tree(`${path}/${child}`)));
+    return [path, ...below];
+  }
+
+  async #killAll(path: string, tree: readonly string[]): Promise<void> {
+    const isAtOnce = (await this.#deps.files.read(`${path}/cgroup.events`)) !== undefined;
+    if (isAtOnce && (await this.#killAtOnce(path))) return;
+    for (const directory of tree) {
+      for (const word of words(await this.#deps.files.read(`${directory}/cgroup.procs`))) {
+        const pid = Number(word);
+        if (Number.isSafeInteger(pid) && pid > 1) this.#deps.kill(pid);
+      }
+    }
+  }
+
+  /** Version 2 since Linux 5.14 kills a whole subtree without a race. */
+  async #killAtOnce(path: string): Promise<boolean> {
+    try {
+      await this.#deps.files.write(`${path}/cgroup.kill`, '1');
+      return true;
+    } catch (error) {
+      if (systemCode(error) === 'ENOENT') return false;
+      throw error;
+    }
+  }
+}
+
+function parentPath(path: string): string {
+  return path.slice(0, path.lastIndexOf('/'));
+}
+
+/** Longest first, without the name itself. */
+function parentsOf(name: CgroupName): readonly CgroupName[] {
+  return name.map((_, index) => name.slice(0, name.length - 1 - index));
+}
+
+function words(text: string | undefined): readonly string[] {
+  return (text ?? '').split(/\s+/).filter((word) => word !== '');
+}
