@@ -147,6 +147,7 @@ export class Certificates {
       names: name === 'server' ? this.#names : [],
       notBefore: now - backdateMs,
       notAfter: ca === undefined ? notAfter : Math.min(notAfter, expiryOf(ca)),
+      algorithm: 'ecdsa',
       issuer: ca,
     });
     await writeAtomically(this.#file(name, 'key'), pair.key);

@@ -1,4 +1,4 @@
-// Makes keys and certificates (ECDSA P-256). Loaded only when there is something to make.
+// Makes keys and certificates (ECDSA P-256 for our own API, RSA 2048 where the kubelet uses it). Loaded only when there is something to make.
 import 'reflect-metadata';
 import { randomBytes, webcrypto } from 'node:crypto';
 import { isIP } from 'node:net';
@@ -13,17 +13,23 @@ export interface CertificateRequest {
   readonly names: readonly string[];
   readonly notBefore: Instant;
   readonly notAfter: Instant;
+  /** Of the new key and, when there is one, of the issuer's. */
+  readonly algorithm: keyof typeof algorithms;
   /** Signed by itself when absent. PEM. */
   readonly issuer: { readonly certificate: string; readonly key: string } | undefined;
 }
 
-const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const;
+const algorithms = {
+  ecdsa: { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' },
+  rsa: { name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-256', publicExponent: new Uint8Array([1, 0, 1]), modulusLength: 2048 },
+} as const;
 
 /** Certificate and PKCS#8 key in PEM. */
 export async function issueCertificate(request: CertificateRequest): Promise<{ readonly certificate: string; readonly key: string }> {
+  const algorithm = algorithms[request.algorithm];
   const keys = await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
   const issuer = request.issuer === undefined ? undefined : new x509.X509Certificate(request.issuer.certificate);
-  const signingKey = request.issuer === undefined ? keys.privateKey : await importKey(request.issuer.key);
+  const signingKey = request.issuer === undefined ? keys.privateKey : await importKey(request.issuer.key, algorithm);
   const subject = new x509.Name([
     ...(request.organization === undefined ? [] : [{ O: [request.organization] }]),
     { CN: [request.commonName] },
@@ -68,6 +74,6 @@ async function extensionsOf(
   return extensions;
 }
 
-async function importKey(pem: string): Promise<webcrypto.CryptoKey> {
+async function importKey(pem: string, algorithm: (typeof algorithms)[keyof typeof algorithms]): Promise<webcrypto.CryptoKey> {
   return await webcrypto.subtle.importKey('pkcs8', x509.PemConverter.decodeFirst(pem), algorithm, false, ['sign']);
 }

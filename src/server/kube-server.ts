@@ -1,13 +1,12 @@
 // The node's own Kubernetes API on its listeners: HTTPS for kubectl (client certificates only) and a root-only unix
 // socket for our own command line. Both serve the same handlers.
-import type { IncomingMessage } from 'node:http';
-import type { TLSSocket } from 'node:tls';
 import type { Pod } from '../api/pod.ts';
 import { Shutdown, TaskGroup } from '../std/async.ts';
 import type { Clock } from '../std/clock.ts';
 import type { Logger } from '../std/log.ts';
 import type { Random } from '../std/random.ts';
 import { agentApi } from './agent-api.ts';
+import { certificateUser } from './certificate-user.ts';
 import { Certificates } from './certificates.ts';
 import { unauthorized } from './kube/api-error.ts';
 import { KubeApi, type KubeVersion } from './kube/app.ts';
@@ -167,19 +166,4 @@ export class KubeServer {
       fetchLocal: (request, user) => (new URL(request.url).pathname.startsWith('/pinpod/') ? local.fetch(request) : fetch(request, user)),
     };
   }
-}
-
-/**
- * The user of a verified client certificate: CN and O (H-005). A bearer token is never valid here, and a wrong one is
- * an error even beside a good certificate's absence (H-007).
- */
-export function certificateUser(request: IncomingMessage): User | undefined {
-  const socket = request.socket as TLSSocket;
-  if (!socket.authorized) return undefined;
-  const { subject } = socket.getPeerCertificate();
-  const name = subject?.CN;
-  if (typeof name !== 'string' || name === '') return undefined;
-  const organizations: unknown = subject.O;
-  const groups = Array.isArray(organizations) ? organizations.map(String) : typeof organizations === 'string' ? [organizations] : [];
-  return { name, groups: [...groups, 'system:authenticated'] };
 }

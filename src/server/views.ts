@@ -210,9 +210,25 @@ export interface ConfigView {
   agent(): Readonly<Record<string, unknown>>;
 }
 
-/** Text of the metrics registry in Prometheus' format (H-350). */
+/** Text of a metrics registry in Prometheus' format (H-350): the agent's own metrics, or those of probes. */
 export interface MetricsView {
-  expose(): Promise<string>;
+  expose(group: 'agent' | 'probes'): Promise<string>;
+}
+
+/** Questions to a cluster's API server about callers of the kubelet's port (H-300b, H-301a). */
+export interface ReviewView {
+  /** Whose token it is; undefined when it is nobody's. Throws when the API server cannot be asked. */
+  tokenReview(token: string, options: ViewCallOptions): Promise<{ readonly name: string; readonly groups: readonly string[] } | undefined>;
+  /** Whether the user may do `verb` on `nodes/<subresource>` of this node. Throws when the API server cannot be asked. */
+  subjectAccessReview(
+    request: {
+      readonly user: { readonly name: string; readonly groups: readonly string[] };
+      readonly verb: string;
+      readonly subresource: string;
+      readonly path: string;
+    },
+    options: ViewCallOptions,
+  ): Promise<boolean>;
 }
 
 /** The kept state of a server, as JSON; `load` gives undefined when there is none or it was damaged. */

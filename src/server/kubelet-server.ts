@@ -1,0 +1,202 @@
+// The kubelet's listeners: the main one with TLS, the read-only one when asked for, and the health one (H-262 … H-264).
+import { readFile, stat } from 'node:fs/promises';
+import type { ServerOptions } from 'node:https';
+import { Shutdown, TaskGroup } from '../std/async.ts';
+import type { Clock } from '../std/clock.ts';
+import { ConfigError, messageOf, systemCode } from '../std/errors.ts';
+import type { Logger } from '../std/log.ts';
+import type { Metrics } from '../std/metrics.ts';
+import { KubeletApi, type KubeletApiOptions } from './kubelet/app.ts';
+import { anonymousUser, KubeletAuth, type KubeletAuthOptions } from './kubelet/auth.ts';
+import { givenCertificate, type ServingCertificate, selfSignedCertificate } from './kubelet/serving-certificate.ts';
+import { kubeletStream } from './kubelet/streams.ts';
+import { Listener, type ListenerHandlers } from './listener.ts';
+import type { User } from './user.ts';
+import type { ConfigView, HealthCheck, MetricsView, PodsView, ReviewView, RuntimeView, StatsView } from './views.ts';
+
+export interface KubeletServerOptions {
+  readonly nodeName: string;
+  /** `address:port` of the main listener; none when absent (`enableServer: false`). */
+  readonly main?:
+    | {
+        readonly address: string;
+        readonly port: number;
+        readonly certificate:
+          | { readonly kind: 'files'; readonly certFile: string; readonly keyFile: string }
+          | { readonly kind: 'selfSigned'; readonly folder: string; readonly host: string };
+        /** Read again when it changes. */
+        readonly clientCaFile?: string | undefined;
+        readonly minVersion: 'TLSv1.2' | 'TLSv1.3';
+        /** OpenSSL names; the defaults when empty. */
+        readonly cipherSuites: readonly string[];
+        readonly auth: KubeletAuthOptions;
+      }
+    | undefined;
+  readonly readOnly?: { readonly address: string; readonly port: number } | undefined;
+  readonly healthz?: { readonly address: string; readonly port: number } | undefined;
+  readonly enableDebuggingHandlers: boolean;
+  readonly enableSystemLogHandler: boolean;
+  /** `/var/log`. */
+  readonly systemLogDir: string;
+}
+
+export interface KubeletServerDeps {
+  readonly pods: PodsView;
+  readonly runtime: RuntimeView;
+  readonly stats: StatsView;
+  readonly config: ConfigView;
+  readonly metricsView: MetricsView;
+  /** `ping`, `log`, `syncloop`. The health listener evaluates `ping` only. */
+  readonly health: readonly HealthCheck[];
+  readonly reviews?: ReviewView | undefined;
+  readonly metrics: Metrics;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+const caCheckMs = 60_000;
+const healthzRetryMs = 5_000;
+
+export class KubeletServer {
+  readonly #options: KubeletServerOptions;
+  readonly #deps: KubeletServerDeps;
+  readonly #tasks = new TaskGroup();
+  readonly #listeners: Listener[] = [];
+  #main: Listener | undefined;
+  #readOnly: Listener | undefined;
+  #healthz: Listener | undefined;
+
+  constructor(options: KubeletServerOptions, deps: KubeletServerDeps) {
+    this.#options = options;
+    this.#deps = deps;
+  }
+
+  /** Ports as they are bound; 0 for a listener that is off. */
+  get ports(): { readonly main: number; readonly readOnly: number; readonly healthz: number } {
+    return { main: this.#main?.port ?? 0, readOnly: this.#readOnly?.port ?? 0, healthz: this.#healthz?.port ?? 0 };
+  }
+
+  /**
+   * Resolves when the main and the read-only listener accept; a ConfigError when they cannot. The health listener is
+   * tried again every five seconds until its place is free.
+   */
+  async start(): Promise<void> {
+    const { main, readOnly, healthz } = this.#options;
+    if (main !== undefined) await this.#startMain(main);
+    if (readOnly !== undefined) {
+      this.#readOnly = await this.#open(
+        { at: readOnly },
+        this.#handlers('readOnly', () => anonymousUser, undefined),
+      );
+    }
+    if (healthz !== undefined) this.#startHealthz(healthz);
+  }
+
+  /** Ends every connection. Idempotent. */
+  async stop(): Promise<void> {
+    const tasks = this.#tasks.close(new Shutdown());
+    await Promise.all(this.#listeners.map((listener) => listener.close()));
+    await tasks;
+  }
+
+  async #startMain(main: NonNullable<KubeletServerOptions['main']>): Promise<void> {
+    const auth = new KubeletAuth(main.auth, this.#deps);
+    const { certificate: source } = main;
+    const certificate =
+      source.kind === 'files' ? await givenCertificate(source.certFile, source.keyFile) : await selfSignedCertificate(source, this.#deps);
+    const tls = await tlsOptions(main, certificate);
+    const authenticate: ListenerHandlers['authenticate'] = (request) => auth.authenticate(request, this.#tasks.signal);
+    const listener = await this.#open({ at: { address: main.address, port: main.port }, tls }, this.#handlers('main', authenticate, auth));
+    this.#main = listener;
+    const { clientCaFile } = main;
+    if (clientCaFile === undefined) return;
+    this.#tasks.spawn('client CA', async ({ signal }) => {
+      for (let known = await modifiedAt(clientCaFile); ; ) {
+        await this.#deps.clock.sleep(caCheckMs, signal);
+        const current = await modifiedAt(clientCaFile);
+        if (current === undefined || current === known) continue;
+        try {
+          listener.setSecureContext(await tlsOptions(main, certificate));
+          known = current;
+          this.#deps.log.info('client CA was read again', { path: clientCaFile });
+        } catch (error) {
+          this.#deps.log.warn('the new client CA cannot be used; the old one stays', { path: clientCaFile, error: messageOf(error) });
+        }
+      }
+    });
+  }
+
+  #startHealthz(at: { readonly address: string; readonly port: number }): void {
+    this.#tasks.spawn('healthz listener', async ({ signal }) => {
+      while (!signal.aborted) {
+        try {
+          this.#healthz = await this.#open(
+            { at },
+            this.#handlers('healthz', () => anonymousUser, undefined),
+          );
+          return;
+        } catch (error) {
+          if (!(error instanceof ConfigError)) throw error;
+          this.#deps.log.warn('health listener cannot start yet', { error: messageOf(error) });
+          await this.#deps.clock.sleep(healthzRetryMs, signal);
+        }
+      }
+    });
+  }
+
+  async #open(options: ConstructorParameters<typeof Listener>[0], handlers: ListenerHandlers): Promise<Listener> {
+    const listener = new Listener(options, { handlers, log: this.#deps.log });
+    await listener.start();
+    this.#listeners.push(listener);
+    return listener;
+  }
+
+  #handlers(
+    listener: KubeletApiOptions['listener'],
+    authenticate: ListenerHandlers['authenticate'],
+    auth: KubeletAuth | undefined,
+  ): ListenerHandlers {
+    const { signal } = this.#tasks;
+    const health = listener === 'healthz' ? this.#deps.health.filter((check) => check.name === 'ping') : this.#deps.health;
+    const { app } = new KubeletApi({ ...this.#options, listener }, { ...this.#deps, health, auth, signal });
+    const { enableDebuggingHandlers } = this.#options;
+    return {
+      authenticate,
+      refuse: () => ({ contentType: 'text/plain; charset=utf-8', body: 'Unauthorized' }),
+      fetch: (request: Request, user: User) => app.fetch(request, { user }),
+      upgrade: (request, socket, head, user) =>
+        kubeletStream(request, socket, head, user, { ...this.#deps, auth, enableDebuggingHandlers, signal }),
+    };
+  }
+}
+
+async function modifiedAt(file: string): Promise<number | undefined> {
+  try {
+    return (await stat(file)).mtimeMs;
+  } catch (error) {
+    if (systemCode(error) !== undefined) return undefined;
+    throw error;
+  }
+}
+
+async function tlsOptions(main: NonNullable<KubeletServerOptions['main']>, certificate: ServingCertificate): Promise<ServerOptions> {
+  let ca: string | undefined;
+  try {
+    ca = main.clientCaFile === undefined ? undefined : await readFile(main.clientCaFile, 'utf8');
+  } catch (error) {
+    throw new ConfigError('client-ca', `cannot read the client CA ${main.clientCaFile}: ${systemCode(error) ?? messageOf(error)}`, {
+      cause: error,
+    });
+  }
+  return {
+    cert: certificate.certificate,
+    key: certificate.key,
+    // Without a CA no client certificate is even asked for: the system's own authorities must never count here.
+    ca: ca ?? [],
+    requestCert: ca !== undefined,
+    rejectUnauthorized: false,
+    minVersion: main.minVersion,
+    ALPNProtocols: ['http/1.1'],
+    ...(main.cipherSuites.length === 0 ? {} : { ciphers: main.cipherSuites.join(':') }),
+  };
+}

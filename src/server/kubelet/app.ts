@@ -1,0 +1,369 @@
+// The kubelet's own endpoints (sections 3.2 and 3.3) as one function from request to response; exec, attach and
+// port-forward are upgrades: see streams.ts. One instance serves a listener: the main one, the read-only one, or the
+// health one.
+import { Hono } from 'hono';
+import type { Pod } from '../../api/pod.ts';
+import type { Clock } from '../../std/clock.ts';
+import { messageOf } from '../../std/errors.ts';
+import type { Logger } from '../../std/log.ts';
+import type { Counter, Gauge, Histogram, Metrics } from '../../std/metrics.ts';
+import { answerHealth } from '../health.ts';
+import { ApiError } from '../kube/api-error.ts';
+import { openPodLog, parseLogQuery, toLogError } from '../kube/pod-log.ts';
+import { streamBody } from '../streaming.ts';
+import type { User } from '../user.ts';
+import type { ConfigView, HealthCheck, MetricsView, NodeUsage, PodsView, PodUsage, RuntimeView, StatsView } from '../views.ts';
+import type { KubeletAuth } from './auth.ts';
+import { formatFamilies, prometheusContentType } from './prometheus-text.ts';
+import { summaryOf } from './summary.ts';
+import { openSystemLog } from './system-logs.ts';
+import { cadvisorMetrics, resourceMetrics } from './usage-metrics.ts';
+
+export interface KubeletApiOptions {
+  readonly listener: 'main' | 'readOnly' | 'healthz';
+  readonly nodeName: string;
+  readonly enableDebuggingHandlers: boolean;
+  readonly enableSystemLogHandler: boolean;
+  /** Served under /logs/. */
+  readonly systemLogDir: string;
+}
+
+export interface KubeletApiDeps {
+  readonly pods: PodsView;
+  readonly runtime: RuntimeView;
+  readonly stats: StatsView;
+  readonly config: ConfigView;
+  readonly metricsView: MetricsView;
+  readonly health: readonly HealthCheck[];
+  /** Undefined: everybody may (read-only and health listeners). */
+  readonly auth?: KubeletAuth | undefined;
+  readonly metrics: Metrics;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly signal: AbortSignal;
+}
+
+type Env = { Bindings: { readonly user: User } };
+
+const text = (body: string, code = 200, more: Readonly<Record<string, string>> = {}): Response =>
+  new Response(body, {
+    status: code,
+    headers: { 'Content-Type': 'text/plain; charset=utf-8', 'X-Content-Type-Options': 'nosniff', ...more },
+  });
+
+const missing = (): Response => text('404 page not found\n', 404);
+
+export const debugDisabled = 'Debug endpoints are disabled.';
+
+/** First segments of paths that exist, and which are debug endpoints (H-279g). */
+const debugPaths = new Set(['run', 'exec', 'attach', 'portForward', 'containerLogs', 'runningpods', 'logs']);
+const mainPaths = new Set([...debugPaths, 'pods', 'healthz', 'metrics', 'stats', 'configz', 'checkpoint']);
+const readOnlyPaths = new Set([...debugPaths, 'pods', 'healthz', 'metrics', 'stats']);
+
+const metricLabels = ['method', 'path', 'server_type', 'long_running'] as const;
+
+export class KubeletApi {
+  readonly app = new Hono<Env>({ strict: true });
+  readonly #options: KubeletApiOptions;
+  readonly #deps: KubeletApiDeps;
+  readonly #requests: Counter;
+  readonly #inflight: Gauge;
+  readonly #durations: Histogram;
+  readonly #inflightCounts = new Map<string, number>();
+  readonly #checkCounts = new Map<string, { success: number; error: number; last: boolean }>();
+
+  constructor(options: KubeletApiOptions, deps: KubeletApiDeps) {
+    this.#options = options;
+    this.#deps = deps;
+    this.#requests = deps.metrics.counter({ name: 'kubelet_http_requests_total', help: 'HTTP requests received', labels: metricLabels });
+    this.#inflight = deps.metrics.gauge({
+      name: 'kubelet_http_inflight_requests',
+      help: 'HTTP requests being answered',
+      labels: metricLabels,
+    });
+    this.#durations = deps.metrics.histogram({
+      name: 'kubelet_http_requests_duration_seconds',
+      help: 'How long HTTP requests took',
+      labels: metricLabels,
+    });
+    if (options.listener === 'healthz') this.#healthRoutes();
+    else this.#routes();
+  }
+
+  #healthRoutes(): void {
+    const { app } = this;
+    app.onError((error, c) => this.#failure(error, c.req.raw));
+    app.notFound(missing);
+    app.get('/healthz', (c) => this.#health('', c.req.raw));
+    app.get('/healthz/:check', (c) => this.#health(c.req.param('check'), c.req.raw));
+  }
+
+  #routes(): void {
+    const { app } = this;
+    app.onError((error, c) => this.#failure(error, c.req.raw));
+    app.notFound(missing);
+    app.use(async (c, next) => {
+      const path = new URL(c.req.url).pathname;
+      const first = path.split('/')[1] ?? '';
+      const isMain = this.#options.listener === 'main';
+      if (!(isMain ? mainPaths : readOnlyPaths).has(first)) return missing();
+      const authorization = await this.#deps.auth?.authorize(c.env.user, c.req.method, path, this.#deps.signal);
+      if (authorization?.allowed === false) return text(authorization.message, authorization.code);
+      if (debugPaths.has(first) && (!isMain || !this.#options.enableDebuggingHandlers)) return text(`${debugDisabled}\n`, 405);
+      return await this.#measured(c.req.method, path, next);
+    });
+    this.#podRoutes();
+    this.#metricRoutes();
+    app.get('/healthz', (c) => this.#health('', c.req.raw));
+    app.get('/healthz/:check', (c) => this.#health(c.req.param('check'), c.req.raw));
+    app.get('/configz', () => Response.json({ kubeletconfig: this.#deps.config.kubelet() }));
+    app.get('/logs', () => text('', 301, { Location: '/logs/' }));
+    app.get('/logs/*', (c) => this.#systemLog(new URL(c.req.url).pathname.slice('/logs/'.length)));
+  }
+
+  #podRoutes(): void {
+    const { app } = this;
+    const pods = (): Response => {
+      const items = this.#deps.pods.list().map(({ kind: _kind, apiVersion: _apiVersion, ...pod }) => pod);
+      return Response.json({ kind: 'PodList', apiVersion: 'v1', metadata: {}, items });
+    };
+    app.get('/pods', pods);
+    app.get('/pods/', pods);
+    app.get('/runningpods', () => text('', 307, { Location: '/runningpods/' }));
+    app.get('/runningpods/', async () => Response.json(await this.#runningPods()));
+    app.get('/containerLogs/:namespace/:pod/:container', (c) =>
+      this.#containerLog(c.req.raw, c.req.param('namespace'), c.req.param('pod'), c.req.param('container')),
+    );
+    app.post('/run/:namespace/:pod/:container', (c) => this.#run(new URL(c.req.url).searchParams, { ...c.req.param(), uid: undefined }));
+    app.post('/run/:namespace/:pod/:uid/:container', (c) => this.#run(new URL(c.req.url).searchParams, c.req.param()));
+    app.all('/run/*', () => text('405: Method Not Allowed\n', 405));
+    for (const path of ['/exec/:rest{.+}', '/attach/:rest{.+}', '/portForward/:rest{.+}'])
+      app.all(path, () => text('Upgrade request required\n', 400));
+    app.post('/checkpoint/:namespace/:pod/:container', (c) =>
+      this.#checkpoint(c.req.param('namespace'), c.req.param('pod'), c.req.param('container')),
+    );
+    app.all('/checkpoint/*', () => text('405: Method Not Allowed\n', 405));
+    app.get('/stats', () => text('', 307, { Location: '/stats/' }));
+    app.on(['GET', 'POST'], '/stats/summary', (c) => this.#summary(c.req.query('only_cpu_and_memory') === 'true'));
+  }
+
+  #metricRoutes(): void {
+    const { app } = this;
+    const exposition = (body: string): Response => new Response(body, { headers: { 'Content-Type': prometheusContentType } });
+    app.get('/metrics', async () => exposition(await this.#deps.metricsView.expose('agent')));
+    app.get('/metrics/probes', async () => exposition(await this.#deps.metricsView.expose('probes')));
+    app.get('/metrics/slis', () => exposition(this.#healthMetrics()));
+    app.get('/metrics/resource', async () => {
+      const { node, pods } = await this.#usage();
+      return exposition(resourceMetrics(node, pods));
+    });
+    app.get('/metrics/cadvisor', async () => {
+      const { pods } = await this.#usage();
+      return exposition(cadvisorMetrics(pods ?? [], this.#deps.clock.now()));
+    });
+  }
+
+  async #usage(): Promise<{ readonly node: NodeUsage | undefined; readonly pods: readonly PodUsage[] | undefined }> {
+    const { stats, signal, log } = this.#deps;
+    const [node, pods] = await Promise.allSettled([stats.node({ signal }), stats.pods({ signal })]);
+    for (const result of [node, pods])
+      if (result.status === 'rejected') log.warn('cannot read the usage', { error: messageOf(result.reason) });
+    return { node: node.status === 'fulfilled' ? node.value : undefined, pods: pods.status === 'fulfilled' ? pods.value : undefined };
+  }
+
+  async #summary(onlyCpuAndMemory: boolean): Promise<Response> {
+    const { stats, signal } = this.#deps;
+    const [node, pods] = await Promise.all([stats.node({ signal }), stats.pods({ signal })]);
+    const body = JSON.stringify(summaryOf(this.#options.nodeName, node, pods, onlyCpuAndMemory), undefined, 1);
+    return new Response(`${body}\n`, { headers: { 'Content-Type': 'application/json' } });
+  }
+
+  /** H-281. */
+  async #runningPods(): Promise<unknown> {
+    const pods = await this.#deps.runtime.runningPods({ signal: this.#deps.signal });
+    const items = pods.map(({ name, namespace, uid, containers }) => ({
+      metadata: { name, namespace, uid },
+      spec: { containers: containers.length === 0 ? null : containers.map((c) => ({ name: c.name, image: c.image, resources: {} })) },
+      status: {},
+    }));
+    return { kind: 'PodList', apiVersion: 'v1', metadata: {}, items };
+  }
+
+  #pod(namespace: string, name: string): Pod | undefined {
+    return findPod(this.#deps.pods, namespace, name);
+  }
+
+  async #containerLog(request: Request, namespace: string, name: string, container: string): Promise<Response> {
+    const { clock, runtime, signal, log } = this.#deps;
+    const query = new URL(request.url).searchParams;
+    // The older spelling of tailLines.
+    const tail = query.get('tail');
+    if (tail !== null && tail !== 'all' && !query.has('tailLines')) query.set('tailLines', tail);
+    const pod = this.#pod(namespace, name);
+    if (pod === undefined) return text(`pod "${name}" does not exist`, 404);
+    let selection: ReturnType<typeof parseLogQuery>;
+    try {
+      selection = parseLogQuery(query, clock, name);
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      const isUnreadable = error.status.code === 400;
+      return text(isUnreadable ? '{"message": "Unable to decode query."}' : '{"message": "Invalid request."}', error.status.code);
+    }
+    const open = await openPodLog({ pod, container, selection }, { runtime, clock }, signal);
+    const body = streamBody(open, {
+      serverSignal: signal,
+      onError: (error) => log.warn('a log stream broke off', { pod: `${namespace}/${name}`, error: messageOf(error) }),
+    });
+    return new Response(body, { headers: { 'Content-Type': 'text/plain' } });
+  }
+
+  /** H-278. */
+  async #run(query: URLSearchParams, target: RunTarget): Promise<Response> {
+    const found = findRunning(this.#deps.pods, target);
+    if (!found.ok) return text(found.message, found.code);
+    const command = (query.get('cmd') ?? '').split(' ');
+    const result = await this.#deps.runtime.run({ containerId: found.containerId, command }, { signal: this.#deps.signal });
+    return new Response(new Uint8Array(result.output), { status: 200, headers: { 'Content-Type': 'application/json' } });
+  }
+
+  /** The CRI port has no checkpoints: said as the kubelet says a failure of one (H-279a). */
+  #checkpoint(namespace: string, name: string, container: string): Response {
+    const pod = this.#pod(namespace, name);
+    if (pod === undefined) return text('pod does not exist\n', 404);
+    const names = [...(pod.spec.initContainers ?? []), ...pod.spec.containers].map((c) => c.name);
+    if (!names.includes(container)) return text(`container ${container} does not exist\n`, 404);
+    return text(`checkpointing of ${namespace}/${name}/${container} failed (checkpoints are not supported by this agent)\n`, 500);
+  }
+
+  async #systemLog(encoded: string): Promise<Response> {
+    if (!this.#options.enableSystemLogHandler) return text('logs endpoint is disabled.\n', 405);
+    let relative: string;
+    try {
+      relative = decodeURIComponent(encoded);
+    } catch {
+      return missing();
+    }
+    const log = await openSystemLog(this.#options.systemLogDir, relative);
+    switch (log.kind) {
+      case 'missing':
+        return missing();
+      case 'listing':
+        return new Response(log.html, { headers: { 'Content-Type': 'text/html; charset=utf-8' } });
+      case 'file': {
+        const body = streamBody(log.read, {
+          serverSignal: this.#deps.signal,
+          onError: (error) => this.#deps.log.warn('a log stream broke off', { path: relative, error: messageOf(error) }),
+        });
+        return new Response(body, { headers: { 'Content-Type': 'text/plain; charset=utf-8' } });
+      }
+    }
+  }
+
+  #health(check: string, request: Request): Response {
+    for (const { name, check: run } of this.#deps.health) this.#countCheck(name, run() === undefined);
+    const answer = answerHealth(this.#deps.health, 'healthz', check, new URL(request.url).searchParams);
+    if (answer.failures.length > 0) this.#deps.log.warn('health check failed', { failures: answer.failures });
+    return text(answer.body, answer.code);
+  }
+
+  #countCheck(name: string, isWell: boolean): void {
+    const counts = this.#checkCounts.get(name) ?? { success: 0, error: 0, last: true };
+    counts[isWell ? 'success' : 'error'] += 1;
+    counts.last = isWell;
+    this.#checkCounts.set(name, counts);
+  }
+
+  /** H-422. */
+  #healthMetrics(): string {
+    const all = [...this.#checkCounts];
+    return formatFamilies([
+      {
+        name: 'kubernetes_healthcheck',
+        help: '[STABLE] 1 when the check was well at last, 0 otherwise',
+        type: 'gauge',
+        samples: all.map(([name, counts]) => ({ labels: { name, type: 'healthz' }, value: counts.last ? 1 : 0 })),
+      },
+      {
+        name: 'kubernetes_healthchecks_total',
+        help: '[STABLE] How often the check was made, by its result',
+        type: 'counter',
+        samples: all.flatMap(([name, counts]) =>
+          (['success', 'error'] as const)
+            .filter((status) => counts[status] > 0)
+            .map((status) => ({ labels: { name, status, type: 'healthz' }, value: counts[status] })),
+        ),
+      },
+    ]);
+  }
+
+  async #measured(method: string, path: string, next: () => Promise<void>): Promise<undefined> {
+    const labels = requestLabels(method, path, this.#options.listener === 'main' ? 'readwrite' : 'readonly');
+    const key = JSON.stringify(labels);
+    const startedAt = this.#deps.clock.now();
+    this.#requests.inc(labels);
+    this.#countInflight(key, labels, 1);
+    try {
+      await next();
+    } finally {
+      this.#countInflight(key, labels, -1);
+      this.#durations.observe((this.#deps.clock.now() - startedAt) / 1000, labels);
+    }
+    return undefined;
+  }
+
+  #countInflight(key: string, labels: Readonly<Record<string, string>>, by: number): void {
+    const count = (this.#inflightCounts.get(key) ?? 0) + by;
+    this.#inflightCounts.set(key, count);
+    this.#inflight.set(count, labels);
+  }
+
+  #failure(error: unknown, request: Request): Response {
+    const known = error instanceof ApiError ? error : toLogError(error);
+    if (known !== undefined) return text(known.message, known.status.code);
+    this.#deps.log.error('a request failed', { method: request.method, path: new URL(request.url).pathname, error: messageOf(error) });
+    return text(`${messageOf(error)}\n`, 500);
+  }
+}
+
+/** H-387. */
+export function requestLabels(method: string, path: string, serverType: 'readwrite' | 'readonly'): Readonly<Record<string, string>> {
+  const [, first = '', second = ''] = path.split('/');
+  const isKnown = mainPaths.has(first);
+  const shown = first === 'metrics' && second !== '' ? `metrics/${second}` : first;
+  return {
+    method,
+    path: isKnown ? shown : 'other',
+    server_type: serverType,
+    long_running: ['exec', 'attach', 'portForward', 'debug'].includes(first) ? 'true' : 'false',
+  };
+}
+
+export const findPod = (pods: PodsView, namespace: string, name: string): Pod | undefined =>
+  pods.list().find((pod) => pod.metadata.namespace === namespace && pod.metadata.name === name);
+
+export interface RunTarget {
+  readonly namespace: string;
+  readonly pod: string;
+  readonly uid: string | undefined;
+  readonly container: string;
+}
+
+export type RunningContainer =
+  | { readonly ok: true; readonly containerId: string; readonly pod: Pod }
+  | { readonly ok: false; readonly code: 404 | 500; readonly message: string };
+
+/** The running container of a path, or the kubelet's words for why there is none (H-249). */
+export function findRunning(pods: PodsView, target: RunTarget): RunningContainer {
+  const pod = findPod(pods, target.namespace, target.pod);
+  if (pod === undefined) return { ok: false, code: 404, message: 'pod does not exist' };
+  if (target.uid !== undefined && target.uid !== pod.metadata.uid) return { ok: false, code: 404, message: 'pod not found' };
+  const { status } = pod;
+  const found = [
+    ...(status?.initContainerStatuses ?? []),
+    ...(status?.containerStatuses ?? []),
+    ...(status?.ephemeralContainerStatuses ?? []),
+  ].find((s) => s.name === target.container);
+  const id = found?.state?.running === undefined ? '' : (found.containerID ?? '');
+  if (id === '') return { ok: false, code: 500, message: `container not found (${JSON.stringify(target.container)})` };
+  return { ok: true, pod, containerId: id.slice(id.indexOf('://') < 0 ? 0 : id.indexOf('://') + 3) };
+}

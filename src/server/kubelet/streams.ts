@@ -1,0 +1,108 @@
+// exec, attach and port-forward on the kubelet's port, in the form an API server asks for them (H-201, H-249): an
+// upgrade request → the runtime's streaming server.
+import type { IncomingMessage } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { messageOf, RuntimeError } from '../../std/errors.ts';
+import type { Logger } from '../../std/log.ts';
+import { writeResponse } from '../listener.ts';
+import { passThrough } from '../pass-through.ts';
+import type { User } from '../user.ts';
+import type { PodsView, RuntimeView } from '../views.ts';
+import { debugDisabled, findPod, findRunning } from './app.ts';
+import type { KubeletAuth } from './auth.ts';
+
+export interface KubeletStreamsDeps {
+  readonly pods: PodsView;
+  readonly runtime: RuntimeView;
+  /** Undefined on a listener where nothing of this is allowed. */
+  readonly auth: KubeletAuth | undefined;
+  readonly enableDebuggingHandlers: boolean;
+  readonly log: Logger;
+  readonly signal: AbortSignal;
+}
+
+interface Refusal {
+  readonly code: number;
+  readonly message: string;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+/** Owns the socket. Never throws for what a client did. */
+export async function kubeletStream(
+  request: IncomingMessage,
+  socket: Duplex,
+  head: Buffer,
+  user: User,
+  deps: KubeletStreamsDeps,
+): Promise<void> {
+  const target = await resolve(request, user, deps);
+  if (typeof target === 'string') {
+    await passThrough({ request, socket, head, target: new URL(target) }, { log: deps.log, signal: deps.signal });
+    return;
+  }
+  writeResponse(socket, target.code, 'Refused', { 'Content-Type': 'text/plain; charset=utf-8', ...target.headers }, target.message);
+}
+
+const refuse = (code: number, message: string): Refusal => ({ code, message });
+
+async function resolve(request: IncomingMessage, user: User, deps: KubeletStreamsDeps): Promise<string | Refusal> {
+  let url: URL;
+  let segments: readonly string[];
+  try {
+    url = new URL(request.url ?? '/', 'http://localhost');
+    segments = url.pathname.split('/').slice(1).map(decodeURIComponent);
+  } catch {
+    return refuse(400, 'the path is not valid');
+  }
+  const [kind = '', namespace = '', pod = '', third, fourth, ...rest] = segments;
+  const isContainerStream = (kind === 'exec' || kind === 'attach') && third !== undefined;
+  if (rest.length > 0 || (!isContainerStream && kind !== 'portForward')) return refuse(404, '404 page not found\n');
+  const authorization = await deps.auth?.authorize(user, request.method ?? '', url.pathname, deps.signal);
+  if (authorization?.allowed === false) return refuse(authorization.code, authorization.message);
+  if (deps.auth === undefined || !deps.enableDebuggingHandlers) return refuse(405, `${debugDisabled}\n`);
+  try {
+    if (kind === 'portForward') return await portForward({ namespace, pod, uid: third }, deps);
+    const target = fourth === undefined ? { uid: undefined, container: third ?? '' } : { uid: third, container: fourth };
+    return await containerStream(kind === 'exec' ? 'exec' : 'attach', { namespace, pod, ...target }, url.searchParams, deps);
+  } catch (error) {
+    if (error instanceof RuntimeError && error.code === 'not-found') return refuse(404, error.message);
+    if (error instanceof RuntimeError && error.code === 'resource-exhausted')
+      return { code: 429, message: error.message, headers: { 'Retry-After': '60' } };
+    deps.log.warn('a stream could not be opened', { path: url.pathname, error: messageOf(error) });
+    return refuse(500, messageOf(error));
+  }
+}
+
+async function portForward(
+  { namespace, pod, uid }: { readonly namespace: string; readonly pod: string; readonly uid: string | undefined },
+  deps: KubeletStreamsDeps,
+): Promise<string | Refusal> {
+  const found = findPod(deps.pods, namespace, pod);
+  if (found === undefined) return refuse(404, 'pod does not exist');
+  if (uid !== undefined && uid !== '' && uid !== found.metadata.uid) return refuse(404, 'pod not found');
+  const url = await deps.runtime.portForward({ podUid: found.metadata.uid }, { signal: deps.signal });
+  return url ?? refuse(500, `pod not found (${JSON.stringify(`${pod}_${namespace}`)})`);
+}
+
+async function containerStream(
+  kind: 'exec' | 'attach',
+  target: { readonly namespace: string; readonly pod: string; readonly uid: string | undefined; readonly container: string },
+  query: URLSearchParams,
+  deps: KubeletStreamsDeps,
+): Promise<string | Refusal> {
+  const flag = (name: string): boolean => query.get(name) === '1';
+  const tty = flag('tty');
+  const streams = { tty, stdin: flag('input'), stdout: flag('output'), stderr: flag('error') && !tty };
+  if (!streams.stdin && !streams.stdout && !streams.stderr) return refuse(400, 'you must specify at least 1 of stdin, stdout, stderr');
+  const found = findRunning(deps.pods, target);
+  if (!found.ok) {
+    const isGone = kind === 'attach' && found.code === 500;
+    return refuse(found.code, isGone ? `container ${target.container} not found in pod ${target.pod}_${target.namespace}` : found.message);
+  }
+  const { containerId, pod } = found;
+  if (kind === 'exec')
+    return await deps.runtime.exec({ ...streams, containerId, command: query.getAll('command') }, { signal: deps.signal });
+  const spec = [...pod.spec.containers, ...(pod.spec.initContainers ?? [])].find((c) => c.name === target.container);
+  const hasTty = spec?.tty ?? false;
+  return await deps.runtime.attach({ ...streams, tty: hasTty, stderr: flag('error') && !hasTty, containerId }, { signal: deps.signal });
+}
