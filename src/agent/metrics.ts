@@ -43,7 +43,10 @@ export class PrometheusMetrics implements Metrics {
   counter(options: MetricOptions): PortCounter {
     return this.#once<PortCounter>(options, 'counter', () => {
       const metric = new Counter({ ...common(options), registers: [this.#registryOf(options.name)] });
-      return { inc: (labels: Labels = {}, value = 1) => metric.inc({ ...labels }, value) };
+      return {
+        inc: (labels: Labels = {}, value = 1) => metric.inc({ ...labels }, value),
+        remove: (labels: Labels) => metric.remove({ ...labels }),
+      };
     });
   }
 
@@ -61,7 +64,10 @@ export class PrometheusMetrics implements Metrics {
     return this.#once<PortHistogram>(options, 'histogram', () => {
       const buckets = options.buckets === undefined ? {} : { buckets: [...options.buckets] };
       const metric = new Histogram({ ...common(options), ...buckets, registers: [this.#registryOf(options.name)] });
-      return { observe: (value: number, labels: Labels = {}) => metric.observe({ ...labels }, value) };
+      return {
+        observe: (value: number, labels: Labels = {}) => metric.observe({ ...labels }, value),
+        remove: (labels: Labels) => metric.remove({ ...labels }),
+      };
     });
   }
 
