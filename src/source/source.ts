@@ -1,16 +1,9 @@
 // What a source of manifests hands on: always its complete set, so that whoever reads it needs no history (S-219).
 import type { Pod } from '../api/pod.ts';
+import type { Problem } from '../api/problem.ts';
 import type { Instant } from '../std/clock.ts';
 
-/** Where in a manifest a problem is. Lines and columns count from 1. */
-export interface Problem {
-  readonly line?: number | undefined;
-  readonly column?: number | undefined;
-  /** Path in Kubernetes' notation, for example `spec.containers[0].image`; empty for the document as a whole. */
-  readonly field: string;
-  /** Without the field: `Required value`, `Invalid value: "x": …`. */
-  readonly message: string;
-}
+export type { Problem } from '../api/problem.ts';
 
 /** What became of one manifest (D5). */
 export type Verdict =
