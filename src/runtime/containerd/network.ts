@@ -1,5 +1,5 @@
 // The Pod network of the private containerd: which subnet is free on this machine, its CNI configuration, and which
-// iptables rules of it are left over. Pure, but for nothing: whoever calls reads the machine and writes the file.
+// iptables rules of it are left over. Pure: whoever calls reads the machine and writes the file.
 import { isIP } from 'node:net';
 
 export interface Route {
@@ -119,6 +119,18 @@ export function cniConfigList(network: PodNetwork): string {
 }
 
 /**
+ * The rules a machine needs whose FORWARD policy is DROP (Docker sets it): without them Pods reach nothing. Each is the
+ * arguments behind `-A FORWARD`, `-C FORWARD` or `-D FORWARD`.
+ */
+export function forwardRules(bridge: string): readonly (readonly string[])[] {
+  const comment = ['-m', 'comment', '--comment', `pinpod ${bridge}`];
+  return [
+    ['-i', bridge, ...comment, '-j', 'ACCEPT'],
+    ['-o', bridge, ...comment, '-j', 'ACCEPT'],
+  ];
+}
+
+/**
  * The arguments of iptables calls that take every rule of the CNI network `name` out of `table`, given what
  * `iptables-save -t TABLE` printed: the jumps first, then the emptied chains.
  */
@@ -166,7 +178,7 @@ function parseIpv6(text: string): bigint {
   const [head = '', rest] = plain.split('::');
   const left = head === '' ? [] : head.split(':');
   const right = rest === undefined || rest === '' ? [] : rest.split(':');
-  const groups = [...left, ...new Array<string>(8 - left.length - right.length).fill('0'), ...right];
+  const groups = [...left, ...Array.from({ length: 8 - left.length - right.length }, () => '0'), ...right];
   return groups.reduce((sum, group) => sum * 65536n + BigInt(`0x${group}`), 0n);
 }
 

@@ -21,7 +21,7 @@ import { type ContainerdBinaries, findBinaries } from './binaries.ts';
 import { type ContainerdPaths, type ContainerdVersion, containerdConfig, parseContainerdVersion } from './config.ts';
 import { type ImageImportDeps, type ImageStore, type ImportReport, importArchive, importImagesDir, listImages } from './images.ts';
 import { isRootShared } from './mounts.ts';
-import { chooseSubnet, cniConfigList, defaultSubnets, gatewayAddress, isUsableSubnet, parseRoutes } from './network.ts';
+import { chooseSubnet, cniConfigList, defaultSubnets, forwardRules, gatewayAddress, isUsableSubnet, parseRoutes } from './network.ts';
 import { readProcess } from './process-table.ts';
 import { sweep } from './sweep.ts';
 
@@ -287,7 +287,31 @@ export class PrivateContainerd {
     const ipamDir = path.join(path.dirname(this.#configFile), 'ipam');
     const text = cniConfigList({ name: bridge, bridge, subnet, ipv6Subnet, ipamDir });
     await writeAtomically(path.join(this.#paths.cniConf, '10-pinpod.conflist'), text);
+    await this.#allowForwarding(signal);
     return subnet;
+  }
+
+  /** Where the machine drops what it would forward, Pods are let through. Failing is no reason not to start. */
+  async #allowForwarding(signal: AbortSignal): Promise<void> {
+    const { bridge, ipv6Subnet } = this.#options;
+    for (const program of ipv6Subnet === undefined ? ['iptables'] : ['iptables', 'ip6tables']) {
+      const iptables = (...args: readonly string[]): Promise<{ readonly stdout: string }> =>
+        runProgram(program, ['--wait', ...args], { signal, env: this.#env() });
+      try {
+        if (!(await iptables('-S', 'FORWARD')).stdout.includes('-P FORWARD DROP')) continue;
+        for (const rule of forwardRules(bridge)) {
+          const isThere = await iptables('-C', 'FORWARD', ...rule).then(
+            () => true,
+            () => false,
+          );
+          if (!isThere) await iptables('-A', 'FORWARD', ...rule);
+        }
+        this.#deps.log.info('forwarding is dropped on this machine; pods are let through', { bridge, program });
+      } catch (error) {
+        signal.throwIfAborted();
+        this.#deps.log.warn('iptables cannot be read; pods may reach nothing', { program, err: error });
+      }
+    }
   }
 
   get #claim(): string {

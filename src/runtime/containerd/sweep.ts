@@ -8,7 +8,7 @@ import type { Logger } from '../../std/log.ts';
 import { runProgram, signalProcess } from '../../std/process.ts';
 import type { CallOptions } from '../runtime.ts';
 import { mountsBelow } from './mounts.ts';
-import { staleRules } from './network.ts';
+import { forwardRules, staleRules } from './network.ts';
 import { descendantsOf, listProcesses, type ProcessEntry, readProcess, shimsOf } from './process-table.ts';
 
 export interface SweepTarget {
@@ -45,7 +45,7 @@ export async function sweep(target: SweepTarget, deps: SweepDeps, options: CallO
   // Containers first: a shim without its container would be told so and write state.
   await attempt('processes', () => killAll([...family].reverse(), deps, options));
   await attempt('mounts', () => unmountBelow(target.folders, deps, options));
-  await attempt('iptables', () => removeRules(target.networkName, deps, options));
+  await attempt('iptables', () => removeRules(target, deps, options));
   await attempt('bridge', () => removeBridge(target.bridge, deps, options));
   await attempt('cni results', () => removeCniResults(target.networkName));
   await attempt('cgroups', async () => {
@@ -75,7 +75,7 @@ async function unmountBelow(folders: readonly string[], { env }: SweepDeps, { si
   for (const point of points) await runProgram('umount', ['--lazy', point], { signal, env }).catch(() => signal.throwIfAborted());
 }
 
-async function removeRules(network: string, { env }: SweepDeps, { signal }: CallOptions): Promise<void> {
+async function removeRules({ networkName: network, bridge }: SweepTarget, { env }: SweepDeps, { signal }: CallOptions): Promise<void> {
   for (const program of ['iptables', 'ip6tables']) {
     let saved: string;
     try {
@@ -86,6 +86,10 @@ async function removeRules(network: string, { env }: SweepDeps, { signal }: Call
     }
     for (const args of staleRules(saved, 'nat', network)) {
       await runProgram(program, ['--wait', ...args], { signal, env }).catch(() => signal.throwIfAborted());
+    }
+    for (const rule of forwardRules(bridge)) {
+      // There only where the machine's policy made it needed.
+      await runProgram(program, ['--wait', '-D', 'FORWARD', ...rule], { signal, env }).catch(() => signal.throwIfAborted());
     }
   }
 }
