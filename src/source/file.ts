@@ -351,7 +351,7 @@ export class FileSource implements PodSource {
     const parsed = this.#parse(bytes, file.path);
     file.contentHash = contentHash;
     if (parsed.problems.length > 0) {
-      this.#settle(file, { kind: 'rejected', problems: parsed.problems }, stat);
+      this.#settle(file, { kind: 'rejected', problems: parsed.problems, name: parsed.name }, stat);
       return;
     }
     file.goodPods = parsed.pods;

@@ -6,6 +6,8 @@ import type { ManifestReport, Problem } from './source.ts';
 export interface ParsedManifest {
   readonly pods: readonly Pod[];
   readonly problems: readonly Problem[];
+  /** `<namespace>/<name>` of the first Pod that cannot be used, where it could be read. */
+  readonly name?: string | undefined;
 }
 
 /** Decodes, defaults, identifies and validates; pure, and the same for the same bytes and path. */
@@ -13,7 +15,7 @@ export type ParseManifest = (bytes: Uint8Array, path: string) => ParsedManifest;
 
 export type Outcome =
   | { readonly kind: 'accepted' }
-  | { readonly kind: 'rejected'; readonly problems: readonly Problem[] }
+  | { readonly kind: 'rejected'; readonly problems: readonly Problem[]; readonly name?: string | undefined }
   | { readonly kind: 'ignored'; readonly why: string };
 
 /** One file with its last good Pods, which run whatever the outcome says of its newest contents (D1). */
@@ -50,11 +52,9 @@ export function combine(manifests: readonly ManifestState[]): ManifestSet {
     if (outcome.kind === 'rejected') {
       const keptPods = shadows.some((by) => by === undefined);
       const first = goodPods[0];
-      reports.push({
-        path,
-        verdict: { kind: 'rejected', problems: outcome.problems, keptPods },
-        ...(first === undefined ? {} : { pod: podKey(first) }),
-      });
+      const name = outcome.name ?? (first === undefined ? undefined : podKey(first));
+      const verdict = { kind: 'rejected', problems: outcome.problems, keptPods } as const;
+      reports.push({ path, ...(name === undefined ? {} : { pod: name }), verdict });
     } else if (outcome.kind === 'ignored') reports.push({ path, verdict: outcome });
     else if (goodPods.length === 0) reports.push({ path, verdict: { kind: 'accepted' } });
     else
