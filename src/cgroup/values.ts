@@ -1,13 +1,12 @@
 // What is written into the cgroups of Pods, QoS classes and all Pods together: L-292 … L-302. Pure.
 import type { PodSpec } from '../api/gen/kubernetes.ts';
-import { allContainers } from '../api/pod.ts';
 import type { NodeAmounts, NodeFacts } from '../pod/node-facts.ts';
 import {
-  amountsOf,
   cpuQuotaUs,
   cpuShares,
   hugepageName,
   hugepagesOf,
+  podLimit,
   podLimits,
   podRequests,
   type QosClass,
@@ -42,27 +41,18 @@ const unlimitedHugepages = 2 ** 62;
 export function podCgroupValues(spec: PodSpec, node: NodeFacts): CgroupValues {
   const qos = qosClass(spec);
   const requests = podRequests(spec);
-  const limits = podLimits(spec);
-  const cpuLimit = limits.get('cpu') ?? 0;
-  const memoryLimit = limits.get('memory') ?? 0;
-  const isLimited = (resource: 'cpu' | 'memory'): boolean =>
-    qos === 'Guaranteed' ||
-    (qos === 'Burstable' && (everyContainerLimits(spec, resource) || (amountsOf(spec.resources?.limits).get(resource) ?? 0) > 0));
-  const hasQuota = isLimited('cpu') && cpuLimit > 0;
+  const cpuLimit = podLimit(spec, 'cpu');
+  const memoryLimit = podLimit(spec, 'memory');
   return {
-    cpuShares: qos === 'BestEffort' ? cpuShares(0) : cpuShares(requests.get('cpu') ?? cpuLimit),
-    ...(hasQuota && {
+    cpuShares: qos === 'BestEffort' ? cpuShares(0) : cpuShares(requests.get('cpu') ?? podLimits(spec).get('cpu') ?? 0),
+    ...(cpuLimit !== undefined && {
       cpuQuotaUs: node.cpuCfsQuota ? cpuQuotaUs(cpuLimit, node.cpuCfsQuotaPeriodUs) : -1,
       cpuPeriodUs: node.cpuCfsQuotaPeriodUs,
     }),
-    ...(isLimited('memory') && memoryLimit > 0 && { memoryLimitBytes: memoryLimit }),
+    ...(memoryLimit !== undefined && { memoryLimitBytes: memoryLimit }),
     ...(node.podPidsLimit > 0 && { pidsLimit: node.podPidsLimit }),
     hugepages: new Map(node.hugepageSizesBytes.map((size) => [hugepageName(size), hugepagesOf(requests, size)])),
   };
-}
-
-function everyContainerLimits(spec: PodSpec, resource: 'cpu' | 'memory'): boolean {
-  return allContainers(spec).every((container) => (amountsOf(container.resources?.limits).get(resource) ?? 0) > 0);
 }
 
 /** L-301: of the class as a whole, from the Pods that are active in it. */

@@ -87,6 +87,21 @@ function podTotals(spec: PodSpec, side: Side, withOverhead: boolean): Amounts {
   return running;
 }
 
+/**
+ * What the Pod's own cgroup is limited to, undefined when it is not (L-294): always for Guaranteed, for Burstable when
+ * every container has that limit or the Pod has it. In milli-CPU or bytes, overhead included.
+ */
+export function podLimit(spec: PodSpec, resource: 'cpu' | 'memory'): number | undefined {
+  const qos = qosClass(spec);
+  const hasOwn = (list: Readonly<Record<string, Quantity>> | undefined): boolean => (amountsOf(list).get(resource) ?? 0) > 0;
+  const applies =
+    qos === 'Guaranteed' ||
+    (qos === 'Burstable' &&
+      (allContainers(spec).every((container) => hasOwn(container.resources?.limits)) || hasOwn(spec.resources?.limits)));
+  const limit = applies ? (podLimits(spec).get(resource) ?? 0) : 0;
+  return limit > 0 ? limit : undefined;
+}
+
 function addTo(sums: Map<string, number>, amounts: Amounts): void {
   for (const [resource, amount] of amounts) sums.set(resource, (sums.get(resource) ?? 0) + amount);
 }
