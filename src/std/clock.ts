@@ -56,3 +56,11 @@ export function fromRfc3339(text: string): Instant | undefined {
 export function toDate(instant: Instant): Date {
   return new Date(instant);
 }
+
+/** `YYYYMMDD-HHMMSS` in local time, the ending of rotated logs (L-391). */
+export function toLocalStamp(instant: Instant): string {
+  const date = new Date(instant);
+  const two = (value: number): string => String(value).padStart(2, '0');
+  const day = `${date.getFullYear()}${two(date.getMonth() + 1)}${two(date.getDate())}`;
+  return `${day}-${two(date.getHours())}${two(date.getMinutes())}${two(date.getSeconds())}`;
+}
