@@ -4,7 +4,12 @@ import { accessSync, existsSync, readdirSync, readFileSync, rmSync } from 'node:
 import path from 'node:path';
 import { readImageArchive } from '../../src/image/oci-archive.ts';
 import { mountsBelow } from '../../src/runtime/containerd/mounts.ts';
-import { PrivateContainerd, type PrivateContainerdInfo } from '../../src/runtime/containerd/private-containerd.ts';
+import {
+  PrivateContainerd,
+  type PrivateContainerdDeps,
+  type PrivateContainerdInfo,
+  type PrivateContainerdOptions,
+} from '../../src/runtime/containerd/private-containerd.ts';
 import { descendantsOf, listProcesses, shimsOf } from '../../src/runtime/containerd/process-table.ts';
 import { sweep } from '../../src/runtime/containerd/sweep.ts';
 import { CriRuntime } from '../../src/runtime/cri/cri-runtime.ts';
@@ -37,6 +42,8 @@ export interface StartOptions {
 }
 
 export interface TestContainerd {
+  /** The agent's own part that runs it. */
+  readonly daemon: PrivateContainerd;
   /** `unix:///tmp/…/containerd.sock` */
   readonly endpoint: string;
   readonly socket: string;
@@ -45,6 +52,8 @@ export interface TestContainerd {
   readonly info: PrivateContainerdInfo;
   readonly bridge: string;
   readonly subnet: string;
+  /** What a second agent process has: another PrivateContainerd on the same folders. */
+  sameFolders(change?: Partial<PrivateContainerdOptions>, deps?: Partial<PrivateContainerdDeps>): PrivateContainerd;
   /** `ctr` in the namespace CRI uses; resolves to what it printed. */
   ctr(...args: readonly string[]): Promise<string>;
   pid(): Promise<number | undefined>;
@@ -92,7 +101,7 @@ export async function startContainerd(options: StartOptions): Promise<TestContai
       client.close();
     }
   };
-  const make = (subnet: string): PrivateContainerd =>
+  const make = (change: Partial<PrivateContainerdOptions>, deps: Partial<PrivateContainerdDeps> = {}): PrivateContainerd =>
     new PrivateContainerd(
       {
         rootDir: path.join(dir, 'root'),
@@ -100,13 +109,14 @@ export async function startContainerd(options: StartOptions): Promise<TestContai
         pauseImage: offlineImages.pause,
         imagesDir,
         cgroupDriver: 'cgroupfs',
-        subnet,
+        subnet: undefined,
         ...(options.ipv6Subnet === undefined ? {} : { ipv6Subnet: options.ipv6Subnet }),
         bridge,
         binDirs: binDirs(version),
         cniBinDirs: ['/usr/lib/cni', '/opt/cni/bin'],
         ...(sharedMounts ? { launcher: ['unshare', '--mount', '--propagation', 'shared'] } : {}),
         env: process.env,
+        ...change,
       },
       {
         clock: systemClock,
@@ -114,14 +124,15 @@ export async function startContainerd(options: StartOptions): Promise<TestContai
         probe: (endpoint, { signal }) => probeAt(endpoint, signal),
         readArchive: readImageArchive,
         makePauseArchive: async () => undefined,
+        ...deps,
       },
     );
 
   const first = (process.pid * 3 + started * 71) % 250;
-  let containerd = make('');
+  let containerd = make({});
   let info: PrivateContainerdInfo | undefined;
   for (let i = 0; info === undefined; i++) {
-    containerd = make(`10.99.${(first + i) % 250}.0/24`);
+    containerd = make({ subnet: `10.99.${(first + i) % 250}.0/24` });
     try {
       info = await containerd.start({ signal: forever });
     } catch (error) {
@@ -156,12 +167,14 @@ export async function startContainerd(options: StartOptions): Promise<TestContai
     while ((await containerd.pid()) !== undefined) await systemClock.sleep(5, forever);
   };
   return {
+    daemon: containerd,
     endpoint: containerd.endpoint,
     socket,
     dir,
     info,
     bridge,
     subnet: info.subnet,
+    sameFolders: (change, deps) => make({ subnet: info.subnet, ...change }, deps),
     ctr,
     pid: () => containerd.pid(),
     kill,

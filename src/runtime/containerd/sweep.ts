@@ -50,6 +50,8 @@ export async function sweep(target: SweepTarget, deps: SweepDeps, options: CallO
   await attempt('cni results', () => removeCniResults(target.networkName));
   await attempt('cgroups', async () => {
     for (const folder of cgroups) await removeCgroup(folder);
+    // containerd's own parent for Pods without one; other daemons may use it too, then it is not empty.
+    for (const folder of cgroups) if (path.basename(path.dirname(folder)) === 'k8s.io') await removeCgroup(path.dirname(folder));
     for (const hierarchy of await cgroupHierarchies()) {
       for (const parent of target.cgroupParents) await removeCgroupTree(path.join(hierarchy, parent));
     }
