@@ -16,10 +16,11 @@ import {
 import os from 'node:os';
 import path from 'node:path';
 import { type ImageConfig, type LayerEntry, ociArchitecture, writeImageArchive } from '../../src/image/oci-archive.ts';
-import { downloadPackages, findProgram, installPackages, output, run, SetupError } from './system.ts';
+import { catatonitPaths, makePauseArchive } from '../../src/image/pause-archive.ts';
+import { downloadPackages, installPackages, output, run, SetupError } from './system.ts';
 
 const installedBusybox = '/bin/busybox';
-const findCatatonit = (): string | undefined => findProgram(['catatonit', '/usr/libexec/podman/catatonit']);
+const pauseReference = 'registry.k8s.io/pause:3.9';
 
 const passwd =
   'root:x:0:0:root:/root:/bin/sh\nnginx:x:101:101:nginx:/nonexistent:/bin/false\nnobody:x:65534:65534:nobody:/nonexistent:/bin/false\n';
@@ -154,15 +155,6 @@ interface Recipe {
 }
 
 const recipes: Readonly<Record<string, Recipe>> = {
-  pause: {
-    reference: 'registry.k8s.io/pause:3.10',
-    config: { Entrypoint: ['/pause', '-P'] },
-    entries: () => {
-      const catatonit = findCatatonit();
-      if (catatonit === undefined) throw new SetupError('catatonit is not installed: the pause image is made from it');
-      return [file('pause', readFileSync(catatonit), 0o755)];
-    },
-  },
   busybox: {
     reference: 'docker.io/library/busybox:latest',
     config: { Cmd: ['sh'], Env: ['PATH=/bin'] },
@@ -189,8 +181,10 @@ const recipes: Readonly<Record<string, Recipe>> = {
 
 /** What the archives are made from: when it changes they are made again. */
 function stampOf(checkout: string): string {
-  const sources = ['scripts/setup/images.ts', 'src/image/oci-archive.ts'].map((name) => readFileSync(path.join(checkout, name)));
-  const programs = [installedBusybox, findCatatonit() ?? ''].map((name) => {
+  const sources = ['scripts/setup/images.ts', 'src/image/oci-archive.ts', 'src/image/pause-archive.ts'].map((name) =>
+    readFileSync(path.join(checkout, name)),
+  );
+  const programs = [installedBusybox, ...catatonitPaths].map((name) => {
     const info = existsSync(name) ? statSync(name) : undefined;
     return `${name} ${info?.size} ${info?.mtimeMs}`;
   });
@@ -205,13 +199,23 @@ export function imagesAreUpToDate(checkout: string): boolean {
   return (
     existsSync(stamp) &&
     readFileSync(stamp, 'utf8') === stampOf(checkout) &&
-    Object.keys(recipes).every((name) => lstatSync(path.join(dir, `${name}.tar`), { throwIfNoEntry: false })?.isFile() === true)
+    ['pause', ...Object.keys(recipes)].every(
+      (name) => lstatSync(path.join(dir, `${name}.tar`), { throwIfNoEntry: false })?.isFile() === true,
+    )
   );
 }
 
 export async function makeImages(checkout: string): Promise<void> {
   const dir = path.join(checkout, '.cache', 'images');
   mkdirSync(dir, { recursive: true });
+  const save = (name: string, bytes: Uint8Array): void => {
+    const temporary = path.join(dir, `.${name}.tmp`);
+    writeFileSync(temporary, bytes);
+    renameSync(temporary, path.join(dir, `${name}.tar`));
+  };
+  const pause = await makePauseArchive(pauseReference);
+  if (pause === undefined) throw new SetupError('catatonit is not installed: the pause image is made from it');
+  save('pause', pause);
   for (const [name, recipe] of Object.entries(recipes)) {
     const entries = recipe.entries();
     const bytes = await writeImageArchive({
@@ -220,9 +224,7 @@ export async function makeImages(checkout: string): Promise<void> {
       config: recipe.config,
       entries: [...parentsOf(entries), ...entries],
     });
-    const temporary = path.join(dir, `.${name}.tmp`);
-    writeFileSync(temporary, bytes);
-    renameSync(temporary, path.join(dir, `${name}.tar`));
+    save(name, bytes);
   }
   writeFileSync(path.join(dir, '.stamp'), stampOf(checkout));
 }

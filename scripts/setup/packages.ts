@@ -1,5 +1,6 @@
 // The Debian packages pinpod needs at run time, each known by the files it is needed for: what came another way than
 // by apt counts as well.
+import { catatonitPaths } from '../../src/image/pause-archive.ts';
 import { findProgram } from './system.ts';
 
 interface Requirement {
@@ -17,7 +18,7 @@ const requirements: readonly Requirement[] = [
   },
   { package: 'iptables', files: [['iptables']] },
   { package: 'iproute2', files: [['ip']] },
-  { package: 'catatonit', files: [['catatonit', '/usr/libexec/podman/catatonit']] },
+  { package: 'catatonit', files: [catatonitPaths] },
 ];
 
 /** Certificates are data: `findProgram` looks for programs. */

@@ -22,7 +22,7 @@ import { runProgram } from '../../src/std/process.ts';
 export type ContainerdRelease = 'debian' | 'trixie' | 'sid';
 
 export const offlineImages = {
-  pause: 'registry.k8s.io/pause:3.10',
+  pause: 'registry.k8s.io/pause:3.9',
   busybox: 'docker.io/library/busybox:latest',
   nginx: 'docker.io/library/nginx:latest',
 } as const;
@@ -109,7 +109,7 @@ export async function startContainerd(options: StartOptions): Promise<TestContai
         pauseImage: offlineImages.pause,
         imagesDir,
         cgroupDriver: 'cgroupfs',
-        subnet: undefined,
+        subnets: [],
         ...(options.ipv6Subnet === undefined ? {} : { ipv6Subnet: options.ipv6Subnet }),
         bridge,
         binDirs: binDirs(version),
@@ -132,7 +132,7 @@ export async function startContainerd(options: StartOptions): Promise<TestContai
   let containerd = make({});
   let info: PrivateContainerdInfo | undefined;
   for (let i = 0; info === undefined; i++) {
-    containerd = make({ subnet: `10.99.${(first + i) % 250}.0/24` });
+    containerd = make({ subnets: [`10.99.${(first + i) % 250}.0/24`] });
     try {
       info = await containerd.start({ signal: forever });
     } catch (error) {
@@ -174,7 +174,7 @@ export async function startContainerd(options: StartOptions): Promise<TestContai
     info,
     bridge,
     subnet: info.subnet,
-    sameFolders: (change, deps) => make({ subnet: info.subnet, ...change }, deps),
+    sameFolders: (change, deps) => make({ subnets: [info.subnet], ...change }, deps),
     ctr,
     pid: () => containerd.pid(),
     kill,

@@ -54,7 +54,7 @@ export function chooseSubnet(candidates: readonly string[], routes: readonly Rou
   return { subnet: undefined, skipped };
 }
 
-/** Tried in this order when nothing is configured: private ranges that other software seldom takes. */
+/** For where no subnet is configured, behind the preferred one: private ranges that other software seldom takes. */
 export const defaultSubnets: readonly string[] = [
   '10.125.0.0/16',
   '10.126.0.0/16',

@@ -21,7 +21,7 @@ import { type ContainerdBinaries, findBinaries } from './binaries.ts';
 import { type ContainerdPaths, type ContainerdVersion, containerdConfig, parseContainerdVersion } from './config.ts';
 import { type ImageImportDeps, type ImageStore, type ImportReport, importArchive, importImagesDir, listImages } from './images.ts';
 import { isRootShared } from './mounts.ts';
-import { chooseSubnet, cniConfigList, defaultSubnets, forwardRules, gatewayAddress, isUsableSubnet, parseRoutes } from './network.ts';
+import { chooseSubnet, cniConfigList, forwardRules, gatewayAddress, isUsableSubnet, parseRoutes } from './network.ts';
 import { readProcess } from './process-table.ts';
 import { sweep } from './sweep.ts';
 
@@ -35,8 +35,8 @@ export interface PrivateContainerdOptions {
   /** Archives in here are imported at start. */
   readonly imagesDir: string | undefined;
   readonly cgroupDriver: 'systemd' | 'cgroupfs';
-  /** One subnet: taken or refused. Undefined: the first free one of `defaultSubnets`. */
-  readonly subnet: string | undefined;
+  /** IPv4. The first that no route of the machine overlaps is taken; see `defaultSubnets`. */
+  readonly subnets: readonly string[];
   readonly ipv6Subnet?: string;
   /** At most 15 bytes. The CNI network has the same name. */
   readonly bridge: string;
@@ -331,15 +331,15 @@ export class PrivateContainerd {
   }
 
   async #chooseSubnet(signal: AbortSignal): Promise<string> {
-    const { bridge, subnet, ipv6Subnet } = this.#options;
-    for (const given of [subnet, ipv6Subnet]) {
+    const { bridge, subnets, ipv6Subnet } = this.#options;
+    for (const given of [...subnets, ipv6Subnet]) {
       if (given !== undefined && !isUsableSubnet(given)) throw new ConfigError('bad-subnet', `${given} is no subnet for Pods`);
     }
     const routes = parseRoutes((await this.#ip(['-json', 'route', 'show'], signal)).stdout);
     const routes6 = ipv6Subnet === undefined ? [] : parseRoutes((await this.#ip(['-json', '-6', 'route', 'show'], signal)).stdout);
     const taken6 = chooseSubnet(ipv6Subnet === undefined ? [] : [ipv6Subnet], routes6, bridge).skipped;
     const current = await this.#currentSubnet();
-    const candidates = subnet !== undefined ? [subnet] : [...(current === undefined ? [] : [current]), ...defaultSubnets];
+    const candidates = current !== undefined && subnets.includes(current) ? [current, ...subnets] : subnets;
     const choice = chooseSubnet(candidates, routes, bridge);
     const skipped = [...choice.skipped, ...taken6].map((s) => `${s.subnet} overlaps the route ${s.route.destination} of ${s.route.device}`);
     if (choice.subnet === undefined || taken6.length > 0) {
