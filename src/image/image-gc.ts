@@ -114,8 +114,7 @@ export class ImageGc {
     const errors: unknown[] = [];
     await this.#removeOld(await this.detect({ signal }), errors, signal);
     await this.#relieveDisk(errors, signal);
-    const [first] = errors;
-    if (first !== undefined) throw first;
+    if (errors.length > 0) throw errors[0];
   }
 
   /** Removes whatever may be removed, down to nothing: for disk pressure. Gives the bytes freed. */

@@ -89,8 +89,7 @@ export class GarbageCollector {
       await this.#attempt('a dead container', container.id, () => this.#removeDead(container, signal), errors, signal);
     await this.#collectSandboxes(errors, signal);
     await this.#collectLogs(errors, signal);
-    const [first] = errors;
-    if (first !== undefined) throw first;
+    if (errors.length > 0) throw errors[0];
   }
 
   /** A container has died: its older records go at once instead of within a minute (L-384). */

@@ -1,0 +1,39 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { FakeClock, settle } from '../../test/support/fake-clock.ts';
+import { Deadline, raceSignal, Superseded } from './async.ts';
+import { withDeadline } from './deadline.ts';
+
+const forever = (signal: AbortSignal): Promise<never> => raceSignal(new Promise<never>(() => undefined), signal);
+
+test('a task is ended with its time, with its caller, or ends itself; no timer is left behind', async () => {
+  const clock = new FakeClock();
+  const { signal } = new AbortController();
+
+  assert.equal(await withDeadline({ ms: 1000, signal, clock }, () => Promise.resolve('done')), 'done');
+  assert.equal(clock.sleeping, 0);
+
+  await assert.rejects(
+    withDeadline({ ms: 1000, signal, clock }, () => Promise.reject(new RangeError('own'))),
+    RangeError,
+  );
+  assert.equal(clock.sleeping, 0);
+
+  const late = withDeadline({ ms: 1000, signal, clock }, forever);
+  await settle();
+  await clock.advance(1000);
+  await assert.rejects(late, Deadline);
+
+  const caller = new AbortController();
+  const reason = new Superseded();
+  const ended = withDeadline({ ms: 1000, signal: caller.signal, clock }, forever);
+  caller.abort(reason);
+  await assert.rejects(ended, reason);
+  await settle();
+  assert.equal(clock.sleeping, 0);
+
+  await assert.rejects(
+    withDeadline({ ms: 1000, signal: caller.signal, clock }, () => Promise.resolve()),
+    reason,
+  );
+});
