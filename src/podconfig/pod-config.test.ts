@@ -33,7 +33,7 @@ function fresh(options: Partial<ConstructorParameters<typeof PodConfig>[0]> = {}
   readonly clock: FakeClock;
 } {
   const clock = new FakeClock();
-  return { config: new PodConfig({ sources: ['file'], sourceFaultPolicy: 'keep', ...options }, { clock }), clock };
+  return { config: new PodConfig({ sources: ['file'], ...options }, { clock }), clock };
 }
 
 describe('PodConfig', () => {
@@ -150,20 +150,14 @@ describe('PodConfig', () => {
       assert.equal(fresh({ sources: [] }).config.allSourcesSeen, true);
     });
 
-    it('D1: a source that was never read well is not seen; later faults change nothing', () => {
+    it('D1, C-082: a source that says it was never read is not seen; later faults change nothing', () => {
       const { config } = fresh();
-      config.apply(snapshot([], { fault: 'missing' }));
+      config.apply(snapshot([], { fault: 'missing', unread: true }));
       assert.equal(config.allSourcesSeen, false);
       config.apply(snapshot([]));
       config.apply(snapshot([], { fault: 'missing' }));
       assert.equal(config.allSourcesSeen, true);
       assert.equal(config.sources()[0]?.fault, 'missing');
-    });
-
-    it('C-082, S-008: with the policy of the kubelet a missing path is seen', () => {
-      const { config } = fresh({ sourceFaultPolicy: 'follow' });
-      config.apply(snapshot([], { fault: 'missing' }));
-      assert.equal(config.allSourcesSeen, true);
     });
 
     it('a snapshot of a source that is not configured is ignored', () => {
@@ -206,7 +200,7 @@ describe('PodConfig', () => {
     const { config } = fresh({ sources: ['file', 'http'] });
     config.apply(snapshot([pod('foo')]));
     config.apply(snapshot([pod('bar')], { source: 'http' }));
-    assert.deepEqual(config.configure({ sources: ['file'], sourceFaultPolicy: 'keep' }), ['uid-bar']);
+    assert.deepEqual(config.configure({ sources: ['file'] }), ['uid-bar']);
     assert.deepEqual(
       config.sources().map((s) => s.source),
       ['file'],

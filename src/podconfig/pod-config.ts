@@ -9,13 +9,11 @@ import { type Clock, type Instant, toRfc3339Nano } from '../std/clock.ts';
 export interface PodConfigOptions {
   /** Names of the configured sources; of two with the same Pod the earlier one has it. */
   readonly sources: readonly string[];
-  /** `follow`: a source that cannot be read counts as seen, as with a kubelet (S-008). */
-  readonly sourceFaultPolicy: 'keep' | 'follow';
 }
 
 export interface SourceState {
   readonly source: string;
-  /** It has been read without a fault at least once (S-233). */
+  /** Something is known of it (S-233). */
   readonly isSeen: boolean;
   readonly fault: string | undefined;
   /** When it last said something new; undefined: never. */
@@ -42,7 +40,7 @@ export class PodConfig {
   apply(snapshot: SourceSnapshot): readonly string[] {
     if (!this.#options.sources.includes(snapshot.source)) return [];
     this.#snapshots.set(snapshot.source, snapshot);
-    if (snapshot.fault === undefined || this.#options.sourceFaultPolicy === 'follow') this.#seen.add(snapshot.source);
+    if (snapshot.unread !== true) this.#seen.add(snapshot.source);
     return this.#merge();
   }
 

@@ -91,6 +91,8 @@ export class FileSource implements PodSource {
   #fault: string | undefined;
   /** What the path was when it was last read well. */
   #root: { readonly kind: 'directory' | 'file'; readonly inode: string } | undefined;
+  /** Something is known: the path was read, in this life or an earlier one. */
+  #hasSpoken = false;
   /** To be kept or forgotten on disk. */
   #unsaved = new Map<string, Uint8Array | undefined>();
 
@@ -238,6 +240,7 @@ export class FileSource implements PodSource {
     // S-008, S-017: missing, or a folder that cannot be listed, is the empty set for a kubelet; other failures are not (S-009).
     if (sourceFaultPolicy === 'follow' && (isMissing || (look.isRescan && this.#root?.kind === 'directory'))) {
       for (const file of this.#files.keys()) this.#forget(file);
+      this.#hasSpoken = true;
     }
   }
 
@@ -434,7 +437,14 @@ export class FileSource implements PodSource {
       outcome !== notReadYet || goodPods.length > 0 || (writing !== undefined && now - writing.firstSeen >= longestFirstLookMs);
     const files = [...this.#files.values()].filter(isWorthAWord).sort((a, b) => byBytes(a.path, b.path));
     const { pods, reports } = combine(files);
-    return { source: this.name, pods, manifests: reports, fault: this.#fault, readAt: now };
+    return {
+      source: this.name,
+      pods,
+      manifests: reports,
+      fault: this.#fault,
+      ...(this.#hasSpoken ? {} : { unread: true as const }),
+      readAt: now,
+    };
   }
 
   #logChanges(last: SourceSnapshot | undefined, next: SourceSnapshot): void {
@@ -469,7 +479,10 @@ export class FileSource implements PodSource {
     const { path, sourceFaultPolicy } = this.#options;
     if (sourceFaultPolicy === 'follow') return;
     for (const [kept, bytes] of await this.#deps.lastGood.load()) {
-      if (kept === `${path}/`) this.#root = decodeRoot(bytes);
+      if (kept === `${path}/`) {
+        this.#root = decodeRoot(bytes);
+        this.#hasSpoken = true;
+      }
       if (kept !== path && (dirname(kept) !== path || kept.endsWith('/'))) continue;
       const { pods, problems } = this.#parse(bytes, kept);
       if (problems.length > 0) {
@@ -481,6 +494,9 @@ export class FileSource implements PodSource {
   }
 
   #readWell(root: { readonly kind: 'directory' | 'file'; readonly inode: string }): void {
+    // For a kubelet, a single file must have been good once (S-013).
+    const isGood = root.kind === 'directory' || this.#files.get(this.#options.path)?.outcome.kind === 'accepted';
+    if (isGood || this.#options.sourceFaultPolicy === 'keep') this.#hasSpoken = true;
     if (this.#root?.kind === root.kind && this.#root.inode === root.inode) return;
     this.#root = root;
     this.#unsaved.set(`${this.#options.path}/`, Buffer.from(JSON.stringify(root)));
