@@ -19,10 +19,10 @@ test('a task is ended with its time, with its caller, or ends itself; no timer i
   );
   assert.equal(clock.sleeping, 0);
 
-  const late = withDeadline({ ms: 1000, signal, clock }, forever);
+  const late = assert.rejects(withDeadline({ ms: 1000, signal, clock }, forever), Deadline);
   await settle();
   await clock.advance(1000);
-  await assert.rejects(late, Deadline);
+  await late;
 
   const caller = new AbortController();
   const reason = new Superseded();
