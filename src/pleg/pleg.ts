@@ -1,0 +1,261 @@
+// Pod lifecycle event generator: notices what happens in the runtime and wakes the Pod concerned. Events where the
+// runtime has them, with a slow relist as the safety net; a relist every second where it has none. It decides nothing.
+//
+//     event stream ──► known id ─────────────► onChange(podUid)
+//          │  └──────► unknown id ─► relist ─┘
+//          └─ broken / unimplemented ─► relist every second until it is open again
+import type { ObservedPod } from '../pod/observation.ts';
+import type { CallOptions, Runtime, RuntimeEvent } from '../runtime/runtime.ts';
+import { linkSignals, raceSignal, TaskGroup } from '../std/async.ts';
+import type { Clock, Instant } from '../std/clock.ts';
+import { messageOf, RuntimeError } from '../std/errors.ts';
+import type { Logger } from '../std/log.ts';
+import type { Gauge, Histogram, Metrics } from '../std/metrics.ts';
+import { type ObservingRuntime, observePod, type PodLists } from './observe.ts';
+
+export interface PlegOptions {
+  /** Between the end of a relist and the next one while there is no event stream (L-086). Default 1 s. */
+  readonly relistPeriodMs?: number;
+  /** The same while events arrive. Default 60 s. */
+  readonly safetyRelistMs?: number;
+  /** Unhealthy when the last good relist began longer ago (L-097). Default 3 min. */
+  readonly unhealthyAfterMs?: number;
+}
+
+export interface PlegDeps {
+  readonly runtime: ObservingRuntime & Pick<Runtime, 'events'>;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  /** Something about this Pod changed in the runtime. Called often, also for Pods nobody wants; must not throw. */
+  readonly onChange: (podUid: string) => void;
+  /** The runtime answers again after a time in which it did not: whoever waits for it may try again. */
+  readonly onRecovered?: () => void;
+}
+
+/** A sandbox or container id → its state, as last seen. */
+type PodRecord = ReadonlyMap<string, string>;
+
+/** Unknown ids come in bursts while a sandbox is being made; one relist serves them all. */
+const unknownIdDelayMs = 200;
+const reconnect = { firstMs: 100, maxMs: 3_000 };
+/** A runtime without events may be replaced by one that has them. */
+const unimplementedRetryMs = 60_000;
+
+export class Pleg {
+  readonly #relistPeriodMs: number;
+  readonly #safetyRelistMs: number;
+  readonly #unhealthyAfterMs: number;
+  readonly #deps: PlegDeps;
+  readonly #duration: Histogram;
+  readonly #interval: Histogram;
+  readonly #lastSeen: Gauge;
+  readonly #records = new Map<string, PodRecord>();
+  readonly #podOf = new Map<string, string>();
+  readonly #firstRelist: Promise<void>;
+  #relisted: () => void = () => undefined;
+  /** When the last good relist began. */
+  #lastRelistAt: Instant | undefined;
+  #isFailing = false;
+  /** When the event stream was opened; undefined while there is none. */
+  #streamingSince: Instant | undefined;
+  #relistDueAt: Instant = 0;
+  #nudge: () => void = () => undefined;
+
+  constructor(options: PlegOptions, deps: PlegDeps) {
+    this.#relistPeriodMs = options.relistPeriodMs ?? 1_000;
+    this.#safetyRelistMs = options.safetyRelistMs ?? 60_000;
+    this.#unhealthyAfterMs = options.unhealthyAfterMs ?? 180_000;
+    this.#deps = deps;
+    const { metrics } = deps;
+    this.#duration = metrics.histogram({ name: 'kubelet_pleg_relist_duration_seconds', help: 'Duration of a relist.' });
+    this.#interval = metrics.histogram({ name: 'kubelet_pleg_relist_interval_seconds', help: 'Time between the starts of two relists.' });
+    this.#lastSeen = metrics.gauge({ name: 'kubelet_pleg_last_seen_seconds', help: 'Unix time of the last good relist.' });
+    this.#firstRelist = new Promise((resolve) => {
+      this.#relisted = resolve;
+    });
+  }
+
+  /** Watches the runtime until the signal aborts; then rejects with its reason. Failures of the runtime do not end it. */
+  async run({ signal }: CallOptions): Promise<void> {
+    const tasks = new TaskGroup({ signal });
+    tasks.spawn('pleg relist', (o) => this.#relistForever(o.signal));
+    tasks.spawn('pleg events', (o) => this.#listenForever(o.signal));
+    try {
+      await raceSignal(tasks.failed, signal);
+    } finally {
+      await tasks.close(signal.reason);
+    }
+  }
+
+  /** Resolves after the first good relist: from then on `podUids` is complete. */
+  ready({ signal }: CallOptions): Promise<void> {
+    return raceSignal(this.#firstRelist, signal);
+  }
+
+  /** Everything the runtime has of this Pod, read now. Rejects with a RuntimeError or the signal's reason. */
+  observe(podUid: string, { signal }: CallOptions): Promise<ObservedPod> {
+    return observePod(this.#deps.runtime, podUid, { signal, onLists: (lists) => this.#record(podUid, lists) });
+  }
+
+  /** The Pods the runtime had anything of when last asked (L-085): wanted ones, orphans and other people's. */
+  podUids(): ReadonlySet<string> {
+    return new Set(this.#records.keys());
+  }
+
+  /** Why this is not healthy, in the kubelet's words (L-097); undefined when it is. */
+  unhealthyReason(): string | undefined {
+    if (this.#lastRelistAt === undefined) return 'pleg has yet to be successful';
+    const elapsedMs = this.#deps.clock.now() - this.#lastRelistAt;
+    if (elapsedMs <= this.#unhealthyAfterMs) return undefined;
+    return `pleg was last seen active ${goDuration(elapsedMs)} ago; threshold is ${goDuration(this.#unhealthyAfterMs)}`;
+  }
+
+  // ---- Relist -----------------------------------------------------------------------------------------------------
+
+  async #relistForever(signal: AbortSignal): Promise<void> {
+    const { clock, logger, onRecovered } = this.#deps;
+    for (;;) {
+      this.#relistDueAt = Number.POSITIVE_INFINITY;
+      try {
+        await this.#relist(signal);
+        if (this.#isFailing) {
+          logger.info('runtime answers again');
+          onRecovered?.();
+        }
+        this.#isFailing = false;
+      } catch (error) {
+        signal.throwIfAborted();
+        if (!(error instanceof RuntimeError)) throw error;
+        // Once per outage: a runtime that is down fails every second.
+        if (!this.#isFailing) logger.warn('runtime cannot be listed', { code: error.code, error: messageOf(error) });
+        this.#isFailing = true;
+      }
+      this.#requestRelist(this.#period());
+      while (clock.now() < this.#relistDueAt) await this.#pause(this.#relistDueAt - clock.now(), signal);
+    }
+  }
+
+  async #relist(signal: AbortSignal): Promise<void> {
+    const { clock, runtime } = this.#deps;
+    const startedAt = clock.now();
+    const [sandboxes, containers] = await Promise.all([runtime.listPodSandboxes({}, { signal }), runtime.listContainers({}, { signal })]);
+    if (this.#lastRelistAt !== undefined) this.#interval.observe((startedAt - this.#lastRelistAt) / 1000);
+    this.#duration.observe((clock.now() - startedAt) / 1000);
+    this.#lastSeen.set(startedAt / 1000);
+    this.#lastRelistAt = startedAt;
+    const current = group({ sandboxes, containers });
+    for (const podUid of new Set([...this.#records.keys(), ...current.keys()])) {
+      const before = this.#records.get(podUid);
+      const after = current.get(podUid);
+      this.#setRecord(podUid, after);
+      if (!sameRecord(before, after)) this.#deps.onChange(podUid);
+    }
+    this.#relisted();
+  }
+
+  /** A relist will begin within `ms`. */
+  #requestRelist(ms: number): void {
+    this.#relistDueAt = Math.min(this.#relistDueAt, this.#deps.clock.now() + ms);
+    this.#nudge();
+  }
+
+  #period(): number {
+    if (this.#isFailing || this.#streamingSince === undefined) return this.#relistPeriodMs;
+    // Nothing says that a stream is open: until it has lived for a while, what happened meanwhile is looked for as well.
+    const isYoung = this.#deps.clock.now() - this.#streamingSince < this.#relistPeriodMs;
+    return isYoung ? this.#relistPeriodMs : this.#safetyRelistMs;
+  }
+
+  /** Sleeps, at most until nudged. */
+  async #pause(ms: number, signal: AbortSignal): Promise<void> {
+    const link = linkSignals(signal);
+    this.#nudge = () => link.abort(undefined);
+    try {
+      await this.#deps.clock.sleep(ms, link.signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!link.signal.aborted) throw error;
+    } finally {
+      this.#nudge = () => undefined;
+      link[Symbol.dispose]();
+    }
+  }
+
+  // ---- Events -----------------------------------------------------------------------------------------------------
+
+  async #listenForever(signal: AbortSignal): Promise<void> {
+    const { clock, logger, runtime } = this.#deps;
+    let delayMs = reconnect.firstMs;
+    for (;;) {
+      try {
+        this.#streamingSince = clock.now();
+        this.#requestRelist(0);
+        for await (const event of runtime.events({ signal })) {
+          delayMs = reconnect.firstMs;
+          this.#handle(event);
+        }
+      } catch (error) {
+        signal.throwIfAborted();
+        if (!(error instanceof RuntimeError)) throw error;
+        if (error.code === 'unimplemented') {
+          logger.info('runtime has no event stream: listing it instead', { periodMs: this.#relistPeriodMs });
+          delayMs = unimplementedRetryMs;
+        } else if (delayMs === reconnect.firstMs) {
+          logger.warn('event stream of the runtime broke', { code: error.code, error: messageOf(error) });
+        }
+      }
+      this.#streamingSince = undefined;
+      this.#requestRelist(0);
+      await clock.sleep(delayMs, signal);
+      delayMs = delayMs === unimplementedRetryMs ? reconnect.firstMs : Math.min(2 * delayMs, reconnect.maxMs);
+    }
+  }
+
+  #handle({ podUid, containerId }: RuntimeEvent): void {
+    const uid = podUid ?? this.#podOf.get(containerId);
+    if (uid !== undefined) this.#deps.onChange(uid);
+    else this.#requestRelist(unknownIdDelayMs);
+  }
+
+  // ---- Records ----------------------------------------------------------------------------------------------------
+
+  /** What a worker has just read needs no wake-up of that worker at the next relist. */
+  #record(podUid: string, lists: PodLists): void {
+    this.#setRecord(podUid, group(lists).get(podUid));
+  }
+
+  #setRecord(podUid: string, record: PodRecord | undefined): void {
+    for (const id of this.#records.get(podUid)?.keys() ?? []) this.#podOf.delete(id);
+    if (record === undefined) {
+      this.#records.delete(podUid);
+      return;
+    }
+    this.#records.set(podUid, record);
+    for (const id of record.keys()) this.#podOf.set(id, podUid);
+  }
+}
+
+/** By Pod UID; what carries none belongs to nobody we could wake (L-079). */
+function group({ sandboxes, containers }: PodLists): ReadonlyMap<string, PodRecord> {
+  const pods = new Map<string, Map<string, string>>();
+  for (const { podUid, id, state } of [...sandboxes, ...containers]) {
+    if (podUid === '') continue;
+    const pod = pods.get(podUid) ?? new Map<string, string>();
+    pods.set(podUid, pod.set(id, state));
+  }
+  return pods;
+}
+
+function sameRecord(a: PodRecord | undefined, b: PodRecord | undefined): boolean {
+  if (a === undefined || b === undefined) return a === b;
+  return a.size === b.size && [...a].every(([id, state]) => b.get(id) === state);
+}
+
+/** Whole seconds as Go prints durations: `3m0s`, `1h2m3s`, `45s`. */
+function goDuration(ms: number): string {
+  const total = Math.floor(ms / 1000);
+  const [hours, minutes, seconds] = [Math.floor(total / 3600), Math.floor(total / 60) % 60, total % 60];
+  if (hours > 0) return `${hours}h${minutes}m${seconds}s`;
+  return minutes > 0 ? `${minutes}m${seconds}s` : `${seconds}s`;
+}
