@@ -20,7 +20,7 @@ import type { CallOptions, Runtime } from '../runtime.ts';
 import { type ContainerdBinaries, findBinaries } from './binaries.ts';
 import { type ContainerdPaths, type ContainerdVersion, containerdConfig, parseContainerdVersion } from './config.ts';
 import { type ImageImportDeps, type ImageStore, type ImportReport, importArchive, importImagesDir, listImages } from './images.ts';
-import { isRootShared } from './mounts.ts';
+import { isRootShared, mountsBelow } from './mounts.ts';
 import { chooseSubnet, cniConfigList, forwardRules, gatewayAddress, isUsableSubnet, parseRoutes } from './network.ts';
 import { readProcess } from './process-table.ts';
 import { sweep } from './sweep.ts';
@@ -81,6 +81,8 @@ interface Recorded {
 
 const readyTimeoutMs = 60_000;
 const stopTimeoutMs = 15_000;
+/** What containers get to end by themselves when everything is taken down. */
+const gracePeriodSeconds = 3;
 const firstRestartDelayMs = 500;
 const maxRestartDelayMs = 30_000;
 /** One that lived so long has its next restart at once. */
@@ -228,8 +230,12 @@ export class PrivateContainerd {
     const { clock, log } = this.#deps;
     if (runtime !== undefined && (await this.#running()) !== undefined) {
       try {
-        const sandboxes = await runtime.listPodSandboxes({}, { signal });
-        for (const { id } of sandboxes) {
+        const containers = await runtime.listContainers({}, { signal });
+        const running = containers.filter((container) => container.state === 'running');
+        await Promise.all(
+          running.map(({ id }) => runtime.stopContainer({ containerId: id, timeoutSeconds: gracePeriodSeconds }, { signal })),
+        );
+        for (const { id } of await runtime.listPodSandboxes({}, { signal })) {
           await runtime.stopPodSandbox(id, { signal });
           await runtime.removePodSandbox(id, { signal });
         }
@@ -242,7 +248,12 @@ export class PrivateContainerd {
     const folders = [path.dirname(this.#configFile), path.dirname(this.#logFile)];
     const target = { socket: this.#paths.socket, folders, networkName: this.#options.bridge, bridge: this.#options.bridge, cgroupParents };
     await sweep(target, { clock, log, env: this.#env() }, { signal });
-    for (const folder of folders) await rm(folder, { recursive: true, force: true });
+    for (const folder of folders) {
+      // Removing through a mount would remove what is mounted: a person's own folder, perhaps.
+      const left = mountsBelow(await readFile('/proc/self/mountinfo', 'utf8'), folder);
+      if (left.length > 0) throw new AgentError('mounts-left', `still mounted below ${folder}: ${left.join(', ')}`);
+      await rm(folder, { recursive: true, force: true });
+    }
   }
 
   async #version(signal: AbortSignal): Promise<ContainerdVersion> {
