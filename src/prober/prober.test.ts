@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
 import { test } from 'node:test';
 import { FakeClock, settle } from '../../test/support/fake-clock.ts';
-import { buildContainer, buildPod, observedContainer, observedPod, RecordedEvents } from '../../test/support/pods.ts';
+import { buildContainer, buildPod, observedContainer, observedPod, observedSandbox, RecordedEvents } from '../../test/support/pods.ts';
 import type { Container, PodSpec, PodStatus, Probe } from '../api/gen/kubernetes.ts';
 import type { ObservedContainer } from '../pod/observation.ts';
 import { RuntimeError } from '../std/errors.ts';
@@ -17,13 +19,17 @@ interface SetUpOptions {
   readonly spec?: Partial<PodSpec>;
   /** How long the agent has been up. */
   readonly upMs?: number;
+  readonly nodeAddress?: string;
 }
 
 function execProbe(change: Partial<Probe> = {}): Probe {
   return { exec: { command: ['check'] }, periodSeconds: 10, failureThreshold: 3, successThreshold: 1, ...change };
 }
 
-function setUp(t: { after(fn: () => Promise<void>): void }, { container = {}, spec = {}, upMs = 3_600_000 }: SetUpOptions = {}) {
+function setUp(
+  t: { after(fn: () => Promise<void>): void },
+  { container = {}, spec = {}, upMs = 3_600_000, nodeAddress }: SetUpOptions = {},
+) {
   const clock = new FakeClock();
   const agentStartedAt = clock.now() - upMs;
   const events = new RecordedEvents();
@@ -61,7 +67,7 @@ function setUp(t: { after(fn: () => Promise<void>): void }, { container = {}, sp
       events,
       logger: silentLogger,
       metrics,
-      nodeAddress: () => undefined,
+      nodeAddress: () => nodeAddress,
       onResult: (podUid) => changes.push(podUid),
     },
   );
@@ -305,4 +311,28 @@ test('attempts that outlast their period follow each other without a pause', asy
   assert.equal(made().length, 0);
   await clock.advance(1000);
   assert.equal(made().length, 1);
+});
+
+test('a Pod is probed at its own address, a host-network Pod at the node’s (L-411, L-486)', async (t) => {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  const rows: readonly (readonly [SetUpOptions, PodStatus | undefined, string])[] = [
+    [{ spec: { hostNetwork: true } }, undefined, '127.0.0.1'],
+    [{ spec: { hostNetwork: true }, nodeAddress: '127.0.0.2' }, { podIP: '127.0.0.9' }, '127.0.0.2'],
+    [{ nodeAddress: '127.0.0.2' }, { podIP: '127.0.0.3' }, '127.0.0.3'],
+    [{ nodeAddress: '127.0.0.2' }, undefined, '127.0.0.4'],
+  ];
+  for (const [options, status, address] of rows) {
+    const container = { readinessProbe: execProbe({ exec: undefined, tcpSocket: { port } }) };
+    const { clock, events, pod, prober } = setUp(t, { ...options, container });
+    const sandboxes = [observedSandbox({ ips: ['127.0.0.4'] })];
+    prober.sync(pod, observedPod({ sandboxes, containers: [observedContainer({ startedAt: clock.now() })] }), status);
+    while (events.lines.length === 0) await settle();
+    assert.deepEqual(events.take(), [
+      `Warning Unhealthy: Readiness probe failed: dial tcp ${address}:${port}: connect: connection refused`,
+    ]);
+  }
 });
