@@ -45,8 +45,8 @@ export interface FakeCall {
 
 export interface FakeRuntimeOptions {
   readonly name?: string;
-  /** False: `events()` throws `unimplemented`, as a runtime without an event stream. */
-  readonly events?: boolean;
+  /** False: `events()` throws `unimplemented`, as a runtime without an event stream. `silent`: it tells of nothing. */
+  readonly events?: boolean | 'silent';
   /** Behaviour by container; an image's own `process` is used where this gives undefined. */
   readonly process?: (config: ContainerConfig) => FakeProcess | undefined;
   readonly exec?: (request: { readonly container: ContainerConfig; readonly command: readonly string[] }) => ExecResult | 'hang';
@@ -695,7 +695,7 @@ export class FakeRuntime implements Runtime {
   }
 
   #emit(podUid: string, containerId: string): void {
-    this.emitEvent({ podUid, containerId });
+    if (this.#options.events !== 'silent') this.emitEvent({ podUid, containerId });
   }
 
   #image(reference: string): (RuntimeImage & { readonly process: FakeProcess }) | undefined {
