@@ -28,17 +28,21 @@ export function toStaticPod(document: DecodedDocument, origin: Origin): StaticPo
   const decoded = document.pod;
   if (decoded === undefined) return { problems: document.problems, name: undefined };
   const pod = identify(decoded, origin);
-  const found = [...missingName(decoded), ...mirrorAnnotation(decoded), ...validatePod(pod), ...findApiReferences(pod.spec)];
-  const located = found
-    .filter((problem) => !document.problems.some(({ field }) => isAtOrBelow(problem.field, field)))
-    .map((problem) => ({ ...problem, ...document.locate(problem.field) }));
+  const first = [...document.problems, ...missingName(decoded), ...mirrorAnnotation(decoded)];
+  const found = [...validatePod(pod), ...findApiReferences(pod.spec)].filter(
+    (problem) => !first.some(({ field }) => isAtOrBelow(problem.field, field)),
+  );
+  const located = [...first.slice(document.problems.length), ...found].map((problem) => ({
+    ...problem,
+    ...document.locate(problem.field),
+  }));
   const problems = [...document.problems, ...located];
   if (problems.length === 0) return { pod };
   const isNamed = decoded.metadata.name !== undefined && decoded.metadata.name !== '';
   return { problems, name: isNamed ? `${pod.metadata.namespace}/${pod.metadata.name}` : undefined };
 }
 
-/** What could not be decoded is not called missing as well. */
+/** What could not be decoded, or is missing, is not called invalid as well. */
 function isAtOrBelow(field: string, ancestor: string): boolean {
   if (ancestor === '' || !field.startsWith(ancestor)) return false;
   const next = field[ancestor.length];
