@@ -52,6 +52,19 @@ export function checkConfig(config: AgentConfig, isSet: (key: keyof AgentConfig)
     rule(isIP(address) !== 0, `clusterDNS (--cluster-dns): Invalid value: ${JSON.stringify(address)}: must be an IP address`);
   for (const [signal] of Object.entries(config.evictionSoft))
     rule(signal in config.evictionSoftGracePeriodMs, `evictionSoft[${signal}] requires evictionSoftGracePeriod[${signal}]`);
+  for (const [field, dirs] of [
+    ['privateContainerd.binDirs', config.privateContainerdBinDirs],
+    ['privateContainerd.cniBinDirs', config.cniBinDirs],
+  ] as const)
+    for (const dir of dirs) rule(dir.startsWith('/'), `${field}: Invalid value: ${JSON.stringify(dir)}: must be an absolute path`);
+  for (const [field, endpoint] of [
+    ['containerRuntimeEndpoint (--container-runtime-endpoint)', config.containerRuntimeEndpoint],
+    ['imageServiceEndpoint (--image-service-endpoint)', config.imageServiceEndpoint],
+  ] as const)
+    rule(
+      endpoint === undefined || endpoint.startsWith('unix:///'),
+      `${field}: Invalid value: ${JSON.stringify(endpoint)}: must be unix:// and an absolute path`,
+    );
   checkSources(config, rule);
   checkClients(config, isSet, rule);
   checkNodeLabels(config, rule);

@@ -9,7 +9,15 @@ import { checkConfig } from './check.ts';
 import { type Located, type LocatedMap, mergePatch, type Place, parseDocuments, plain } from './document.ts';
 import { fieldFlags, flagsOfConfigFiles } from './flags.ts';
 import { Invalid, path as pathKind } from './kinds.ts';
-import { fieldsWithoutEffect, flagsWithoutEffect, refusedFields, type Setting, settingKeys, settings } from './settings.ts';
+import {
+  fieldsWithoutEffect,
+  flagsWithoutEffect,
+  gatesWithEffect,
+  refusedFields,
+  type Setting,
+  settingKeys,
+  settings,
+} from './settings.ts';
 import { closest } from './suggest.ts';
 
 /** Where a value came from. */
@@ -87,6 +95,7 @@ export function loadConfig(input: ConfigInput): LoadedConfig {
     ...fromFlags(input.flags, host, findings),
   };
   mergeFeatureGates(written, documents.kubelet);
+  warnOfGates(written.featureGates, findings);
   const loaded = resolveAll(written, host.hostName);
   if (problems.length === 0)
     for (const message of checkConfig(loaded.config, (key) => written[key] !== undefined)) findings.problem(message);
@@ -125,15 +134,19 @@ function readDocuments(flags: ConfigInput['flags'], host: ConfigHost, findings: 
 /** Recursively, in the order of whole paths; only `.conf` (H-330). */
 function dropIns(folder: string, host: ConfigHost, findings: Findings): readonly string[] {
   try {
-    return [...host.listFolder(folder)].sort().flatMap((name) => {
-      if (name.endsWith('/')) return dropIns(join(folder, name), host, findings);
-      return name.endsWith('.conf') ? [join(folder, name)] : [];
-    });
+    return [...host.listFolder(folder)]
+      .sort((a, b) => (withoutSlash(a) < withoutSlash(b) ? -1 : 1))
+      .flatMap((name) => {
+        if (name.endsWith('/')) return dropIns(join(folder, withoutSlash(name)), host, findings);
+        return name.endsWith('.conf') ? [join(folder, name)] : [];
+      });
   } catch (error) {
     findings.problem(`cannot read the drop-in folder ${folder}: ${messageOf(error)}`);
     return [];
   }
 }
+
+const withoutSlash = (name: string): string => name.replace(/\/$/, '');
 
 function readFile(file: string, host: ConfigHost, findings: Findings): Documents {
   let text: string;
@@ -324,6 +337,12 @@ function mergeFeatureGates(written: WrittenSettings, kubelet: LocatedMap | undef
   if (!(decoded instanceof Invalid)) written.featureGates = { ...featureGates, value: { ...decoded, ...(featureGates.value as object) } };
 }
 
+/** A gate cannot be told from a misspelt one: a kubelet knows hundreds, this agent looks at these. */
+function warnOfGates(gates: Written | undefined, findings: Findings): void {
+  const names = Object.keys((gates?.value ?? {}) as object).filter((name) => !gatesWithEffect.includes(name));
+  if (names.length > 0) findings.warnings.push(`feature gates without effect here: ${names.join(', ')}`);
+}
+
 // ---- all together
 
 function resolveAll(written: WrittenSettings, hostName: string): Pick<LoadedConfig, 'config' | 'origins'> {
@@ -347,6 +366,7 @@ function resolveAll(written: WrittenSettings, hostName: string): Pick<LoadedConf
 function normalize(key: keyof AgentConfig, value: unknown): unknown {
   if (typeof value !== 'string') return value;
   if (key === 'nodeName') return value.trim().toLowerCase(); // S-078
+  if (key === 'containerRuntimeEndpoint' || key === 'imageServiceEndpoint') return value.startsWith('/') ? `unix://${value}` : value;
   if (key === 'staticPodPath') return value === '' ? undefined : value.replace(/(?<=.)\/+$/, ''); // S-001, S-003
   return (settings[key].kind as unknown) === pathKind ? value.replace(/(?<=.)\/+$/, '') : value;
 }

@@ -958,6 +958,9 @@ export const refusedFields: Readonly<Record<string, { readonly allowed: readonly
   runOnce: { allowed: [false], why: 'running once is not supported' },
 };
 
+/** The feature gates that something here looks at. */
+export const gatesWithEffect: readonly string[] = ['CustomCPUCFSQuotaPeriod'];
+
 /** Flags of the kubelet that change nothing here; they take a value unless `bool`. */
 export const flagsWithoutEffect: readonly { readonly name: string; readonly bool?: true }[] = [
   { name: 'cloud-provider' },
