@@ -48,10 +48,13 @@ export interface FaultBookDeps {
 
 /** More Pods than this cannot be on one machine; beyond it the oldest fault is forgotten. */
 const maxFaults = 1000;
+/** A fault that comes back within this time after it seemed over is the same one: it is not told again. */
+const flapMs = 5 * 60_000;
 
 export class FaultBook implements FaultView {
   readonly #deps: FaultBookDeps;
   readonly #faults = new Map<string, Fault>();
+  readonly #over = new Map<string, { readonly cause: string; readonly since: Instant; readonly at: Instant }>();
   readonly #gauge;
   readonly #counter;
 
@@ -82,13 +85,15 @@ export class FaultBook implements FaultView {
     const id = `${area}/${key}`;
     const old = this.#faults.get(id);
     const isNew = old === undefined || old.cause !== cause;
+    const over = this.#over.get(id);
+    const isBack = isNew && over !== undefined && over.cause === cause && now - over.at < flapMs;
     const fault: Fault = {
       area,
       key,
       cause,
       message,
       advice: adviceFor(cause),
-      since: isNew ? now : old.since,
+      since: isBack ? over.since : isNew ? now : old.since,
       lastSeen: now,
       count: isNew ? 1 : old.count + 1,
     };
@@ -98,6 +103,7 @@ export class FaultBook implements FaultView {
     if (!isNew) return;
     if (old !== undefined) this.#gauge.set(this.#count(area, old.cause), { area, cause: old.cause });
     this.#gauge.set(this.#count(area, cause), { area, cause });
+    if (isBack) return;
     this.#deps.logger.warn('kubernetes api fault', { area, key, cause, error: message });
     this.#deps.events.record(options.object ?? this.#deps.node, 'Warning', reasonFor(area), `${what(area, key)}: ${cause}: ${message}`);
   }
@@ -108,6 +114,10 @@ export class FaultBook implements FaultView {
     const fault = this.#faults.get(id);
     if (fault === undefined) return;
     this.#drop(id);
+    this.#over.delete(id);
+    this.#over.set(id, { cause: fault.cause, since: fault.since, at: this.#deps.clock.now() });
+    const oldest = this.#over.keys().next();
+    if (this.#over.size > maxFaults && oldest.done !== true) this.#over.delete(oldest.value);
     this.#deps.logger.info('kubernetes api fault is over', { area, key, cause: fault.cause });
   }
 

@@ -361,12 +361,12 @@ export class MirrorPods implements UidTranslation {
 
   #failed(key: string, error: unknown): void {
     const retry = this.#retries.get(key) ?? { backoff: new Backoff({ baseMs: 1000, maxMs: 60_000 }, this.#deps), notBefore: 0 };
-    const isServerWide = error instanceof ApiError && error.isServerWide;
     retry.notBefore = this.#deps.clock.now() + retry.backoff.next(error instanceof ApiError ? error.retryAfterMs : undefined);
     this.#retries.set(key, retry);
     this.#queue.addAt(key, retry.notBefore);
-    // A fault of the server as a whole is told once, by the gate.
-    if (isServerWide) return;
+    // A fault of the server as a whole is told once, by the gate. An internal error may be this Pod's alone, though (a
+    // webhook that fails): then it meets it again and again while others are served.
+    if (error instanceof ApiError && error.isServerWide && !(error.code === 'server-error' && retry.backoff.failures >= 4)) return;
     const pod = this.#views(key)[0]?.pod;
     this.#deps.faults.report('mirror', key, error, pod === undefined ? {} : { object: objectOf(pod) });
   }
