@@ -630,6 +630,15 @@ describe('the folder source', { timeout: 60_000 }, () => {
     );
   });
 
+  it('three hundred edits at once end in the last one', async () => {
+    const follower = follow();
+    await follower.next();
+    for (let i = 0; i < 300; i++) moveIn('a.yaml', `a u ${i}`);
+    await follower.untilPods('a299');
+    for (let i = 0; i < 300; i++) writeFileSync(file('a.yaml'), `a u ${i}${i % 2 === 0 ? '\n! bad' : ''}`);
+    await follower.until((s) => verdictOf(s, file('a.yaml'))?.kind === 'accepted' && namesOf(s).join() === 'a299');
+  });
+
   it('a thousand files: one that changes is found among them', async () => {
     for (let i = 0; i < 1000; i++) writeFileSync(file(`pod-${i}.yaml`), `pod-${i}`);
     const reads: string[] = [];

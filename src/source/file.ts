@@ -1,6 +1,6 @@
 // The folder source: a folder of manifests, or a single one → complete snapshots. Events only wake it; it then looks at
 // the whole folder, reading what changed. What to believe of a file that is being written is decided in
-// docs/decisions/0011-settled-files.md; what keeps running without a good manifest, in promise D1.
+// docs/decisions/0012-settled-files.md; what keeps running without a good manifest, in promise D1.
 import { createHash } from 'node:crypto';
 import { dirname, join } from 'node:path';
 
@@ -318,7 +318,7 @@ export class FileSource implements PodSource {
     this.#take(file, contents, contentHash);
   }
 
-  /** The rule of decision 0011. Sets `file.writing` to when to look again. */
+  /** The rule of decision 0012. Sets `file.writing` to when to look again. */
   async #isBeingWritten(file: ManifestFile, { stat, torn, isLink }: FileContents, look: Look): Promise<boolean> {
     const { clock, fileSystem } = this.#deps;
     const { quietMs, longestWriteMs } = this.#options;
@@ -483,7 +483,12 @@ export class FileSource implements PodSource {
         this.#root = decodeRoot(bytes);
         this.#hasSpoken = true;
       }
-      if (kept !== path && (dirname(kept) !== path || kept.endsWith('/'))) continue;
+      if (kept === `${path}/`) continue;
+      if (kept !== path && dirname(kept) !== path) {
+        // Of a path that is not configured any more.
+        if (kept.startsWith('/')) this.#unsaved.set(kept, undefined);
+        continue;
+      }
       const { pods, problems } = this.#parse(bytes, kept);
       if (problems.length > 0) {
         this.#deps.log.warn('A kept manifest cannot be used any more', { source: this.name, path: kept });

@@ -169,7 +169,7 @@ describe('the URL source', () => {
     ['an empty list', answer(listOf()), /: the answer is a list without Pods$/],
     ['a web page', answer('<!doctype html><p>Please log in', { contentType: 'text/html' }), /: the answer is a web page, not a manifest$/],
     ['S-073: a cut-off answer', answer(manifest('foo').slice(0, 40)), /: the answer cannot be used$/],
-    ['S-071: a list with one bad item', answer(listOf('a', '')), /: the answer cannot be used$/],
+    ['S-071: a list with one bad item', answer(listOf('a', '_bad_')), /: the answer cannot be used$/],
     ['S-062: an answer that never ends', 'hang', /: no complete answer within 10 s$/],
     [
       'TLS',
@@ -203,6 +203,26 @@ describe('the URL source', () => {
       ['no apiVersion', { apiVersion: undefined }, 'apiVersion'],
       ['an unknown apiVersion', { apiVersion: 'v1betta2' }, 'apiVersion'],
       ['a container that is no map', { spec: { containers: ['c'] } }, 'spec.containers[0]'],
+      [
+        'a volume with a bad name',
+        { spec: { containers: [{ name: 'c', image: 'i' }], volumes: [{ name: '_INVALID_', emptyDir: {} }] } },
+        'spec.volumes[0].name',
+      ],
+      [
+        'two volumes with one name',
+        {
+          spec: {
+            containers: [{ name: 'c', image: 'i' }],
+            volumes: [
+              { name: 'v', emptyDir: {} },
+              { name: 'v', emptyDir: {} },
+            ],
+          },
+        },
+        'spec.volumes[1].name',
+      ],
+      ['a container without a name', { spec: { containers: [{ image: 'i' }] } }, 'spec.containers[0].name'],
+      ['a container with a bad name', { spec: { containers: [{ name: '_INVALID_', image: 'i' }] } }, 'spec.containers[0].name'],
       ['an unknown field', { spec: { containers: [{ name: 'c', image: 'i', imge: 'x' }] } }, 'spec.containers[0].imge'],
     ];
     for (const [what, change, field] of rows)

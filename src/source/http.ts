@@ -230,7 +230,10 @@ export class HttpSource implements PodSource {
   /** The last good answer of an earlier life: a reboot without a network starts its Pods. */
   async #restore(): Promise<boolean> {
     if (this.#options.sourceFaultPolicy === 'follow') return false;
-    const kept = (await this.#deps.lastGood.load()).get(this.#shownUrl);
+    const all = await this.#deps.lastGood.load();
+    // Of a URL that is not configured any more.
+    for (const path of all.keys()) if (/^https?:/.test(path) && path !== this.#shownUrl) await this.#deps.lastGood.forget(path);
+    const kept = all.get(this.#shownUrl);
     if (kept === undefined) return false;
     const { pods, problems } = this.#parse(kept);
     if (problems.length > 0) {

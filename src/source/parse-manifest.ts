@@ -5,7 +5,7 @@ import type { Problem } from '../api/problem.ts';
 import type { ParseManifest } from './manifest-set.ts';
 import { toStaticPod } from './static-pod.ts';
 
-/** A manifest is one unit: a single document that cannot be used makes it unusable as a whole (decision 0011, S-071). */
+/** A manifest is one unit: a single document that cannot be used makes it unusable as a whole (decision 0012, S-071). */
 function parseWith(toOrigin: (path: string) => Parameters<typeof toStaticPod>[1]): ParseManifest {
   return (bytes, path) => {
     const pods: Pod[] = [];
