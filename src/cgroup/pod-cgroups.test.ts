@@ -8,6 +8,7 @@ import { silentLogger } from '../std/log.ts';
 import type { CgroupFileSystem } from './cgroup-files.ts';
 import type { CgroupLayout } from './layout.ts';
 import { CgroupError, PodCgroups } from './pod-cgroups.ts';
+import { sliceProperties } from './systemd.ts';
 
 /** Directories come with the files the kernel would put into them. */
 class MemoryCgroups implements CgroupFileSystem {
@@ -177,14 +178,12 @@ for (const [layout, driver, expected] of [
   });
 }
 
-test('L-292 an existing Pod cgroup is taken as it is', async () => {
+test('L-292 an agent that died before the limits were written writes them the next time', async () => {
   const { cgroups, files, node } = setup(v2Layout);
+  await files.makeDirectory('/sys/kubepods');
+  await files.makeDirectory('/sys/kubepods/poduid-1');
   await cgroups.ensure(guaranteed, node);
-  const count = files.writes.length;
-  files.files.set('/sys/kubepods/poduid-1/cgroup.subtree_control', 'cpu cpuset memory pids');
-  for (const path of ['/sys', '/sys/kubepods']) files.files.set(`${path}/cgroup.subtree_control`, 'cpu cpuset memory pids');
-  await cgroups.ensure(guaranteed, node);
-  assert.equal(files.writes.length, count);
+  assert.equal(files.files.get('/sys/kubepods/poduid-1/memory.max'), bytes);
 });
 
 test('L-299, C-374 a Pod cgroup missing in one hierarchy does not exist', async () => {
@@ -264,4 +263,36 @@ test('removeAll leaves the machine as it was, but not a busy part', async () => 
   await cgroups.remove('uid-1', options);
   await cgroups.removeAll();
   assert.deepEqual([...files.folders].sort(), v1Layout.hierarchies.map((one) => one.mountPoint).sort());
+});
+
+test('decision 0014: with systemd the slice gets its limits as properties before the files, and is stopped at removal', async () => {
+  const { files, clock, node } = setup(v2Layout, 'systemd');
+  const calls: string[] = [];
+  const slices = {
+    start: async (slice: string, properties: readonly string[]) => {
+      calls.push(`start ${slice} ${properties.join(' ')}`);
+    },
+    stop: async (slice: string) => {
+      calls.push(`stop ${slice}`);
+    },
+  };
+  const deps = { files, kill: () => undefined, clock, log: silentLogger, slices };
+  const cgroups = new PodCgroups({ layout: v2Layout, cgroup: { root: '/', driver: 'systemd' } }, deps);
+  await cgroups.ensure(guaranteed, node);
+  await cgroups.remove('uid-1', options);
+  assert.deepEqual(calls, [
+    `start kubepods-poduid_1.slice CPUWeight=20 CPUQuotaPeriodSec=100000us CPUQuota=50% MemoryMax=${bytes}`,
+    'stop kubepods-poduid_1.slice',
+  ]);
+});
+
+test('decision 0014: properties for version 1, without a quota, with a pids limit', () => {
+  assert.deepEqual(sliceProperties({ cpuShares: 512, cpuQuotaUs: -1, cpuPeriodUs: 100_000, memoryLimitBytes: 4096, pidsLimit: 10 }, 1), [
+    'CPUShares=512',
+    'CPUQuotaPeriodSec=100000us',
+    'CPUQuota=',
+    'MemoryLimit=4096',
+    'TasksMax=10',
+  ]);
+  assert.deepEqual(sliceProperties({ cpuQuotaUs: 33_333, cpuPeriodUs: 100_000 }, 2), ['CPUQuotaPeriodSec=100000us', 'CPUQuota=33.34%']);
 });

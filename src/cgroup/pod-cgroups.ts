@@ -1,8 +1,7 @@
 // Makes and removes the cgroups of Pods and of their QoS classes, in every hierarchy of the machine (L-292 … L-301).
 // The runtime makes the containers' cgroups below; it never removes their parent, so that is ours too.
 //
-// With the systemd driver the directories carry slice names. They are made directly: systemd learns of the slice when
-// the runtime starts a scope in it, and what it prunes is made again before the next sandbox (docs/decisions).
+// With the systemd driver a directory is a slice, which systemd starts and limits as well (decision 0014).
 
 import type { PodSpec } from '../api/gen/kubernetes.ts';
 import type { Pod } from '../api/pod.ts';
@@ -14,6 +13,7 @@ import { AgentError, messageOf, systemCode } from '../std/errors.ts';
 import type { Logger } from '../std/log.ts';
 import type { CgroupFileSystem } from './cgroup-files.ts';
 import type { CgroupLayout, Hierarchy } from './layout.ts';
+import { type Slices, sliceProperties } from './systemd.ts';
 import { type CgroupValues, cgroupFiles, kubepodsCgroupValues, podCgroupValues, qosCgroupValues } from './values.ts';
 
 export class CgroupError extends AgentError {}
@@ -25,6 +25,8 @@ export interface PodCgroupsOptions {
 
 export interface PodCgroupsDeps {
   readonly files: CgroupFileSystem;
+  /** Only with the systemd driver, and only where systemd runs. */
+  readonly slices?: Slices | undefined;
   /** Sends SIGKILL; a process that is gone already is fine. */
   readonly kill: (pid: number) => void;
   readonly clock: Clock;
@@ -56,22 +58,33 @@ export class PodCgroups {
    * means none. Values that cannot be written are a CgroupError after the tree was made, so Pods can start anyway.
    */
   async start(node: NodeFacts, limit: NodeAmounts, pidsLimit: number): Promise<void> {
+    const root = kubepodsCgroup(this.#cgroup.root);
+    const values = kubepodsCgroupValues(limit, pidsLimit, node);
+    await this.#startSlice(root, values);
     for (const qos of qosClasses) await this.#make(qosCgroup(this.#cgroup.root, qos));
     await this.updateQos([], node);
-    await this.#write(kubepodsCgroup(this.#cgroup.root), kubepodsCgroupValues(limit, pidsLimit, node));
+    await this.#write(root, values);
   }
 
   /** Shares of the QoS classes by the Pods that are active now (L-301). */
   async updateQos(active: readonly PodSpec[], node: NodeFacts): Promise<void> {
     for (const qos of ['Burstable', 'BestEffort'] as const) {
-      await this.#write(qosCgroup(this.#cgroup.root, qos), qosCgroupValues(qos, active, node));
+      const values = qosCgroupValues(qos, active, node);
+      await this.#startSlice(qosCgroup(this.#cgroup.root, qos), values);
+      await this.#write(qosCgroup(this.#cgroup.root, qos), values);
     }
   }
 
-  /** Makes the Pod's cgroup with its limits; one that exists is taken as it is (L-292). */
+  /**
+   * Makes the Pod's cgroup with its limits before its sandbox (L-292). Limits are written again to one that exists: the
+   * agent may have died between the two.
+   */
   async ensure(pod: Pod, node: NodeFacts): Promise<void> {
     const name = podCgroup(pod, this.#cgroup.root);
-    if (await this.#make(name)) await this.#write(name, podCgroupValues(pod.spec, node));
+    const values = podCgroupValues(pod.spec, node);
+    await this.#startSlice(name, values);
+    await this.#make(name);
+    await this.#write(name, values);
   }
 
   /** Whether the Pod's cgroup is there in every hierarchy it must be in (L-299, C-374). */
@@ -93,8 +106,9 @@ export class PodCgroups {
   /** Kills what still runs in the Pod's cgroups, then removes them in every hierarchy (L-300). */
   async remove(uid: string, options: { readonly signal: AbortSignal }): Promise<void> {
     const failures: unknown[] = [];
-    for (const found of await this.#podDirectories()) {
-      if (found.uid !== uid) continue;
+    const directories = (await this.#podDirectories()).filter((found) => found.uid === uid);
+    for (const slice of new Set(directories.map((found) => lastElement(found.path)))) await this.#deps.slices?.stop(slice);
+    for (const found of directories) {
       try {
         await this.#removeTree(found.path, options.signal);
       } catch (error) {
@@ -112,6 +126,7 @@ export class PodCgroups {
   /** Removes the empty tree of all Pods, for a machine that is to be left as it was found. Busy parts stay. */
   async removeAll(): Promise<void> {
     const root = kubepodsCgroup(this.#cgroup.root);
+    await this.#deps.slices?.stop(lastElement(cgroupPath(root, this.#cgroup.driver)));
     const names = [qosCgroup(this.#cgroup.root, 'Burstable'), qosCgroup(this.#cgroup.root, 'BestEffort'), root];
     for (const hierarchy of this.#layout.hierarchies) {
       for (const name of [...names, ...parentsOf(root)]) {
@@ -125,20 +140,21 @@ export class PodCgroups {
     }
   }
 
-  /** True when it was missing somewhere. */
-  async #make(name: CgroupName): Promise<boolean> {
-    let isNew = false;
+  async #startSlice(name: CgroupName, values: CgroupValues): Promise<void> {
+    const slice = lastElement(cgroupPath(name, this.#cgroup.driver));
+    await this.#deps.slices?.start(slice, sliceProperties(values, this.#layout.version));
+  }
+
+  async #make(name: CgroupName): Promise<void> {
     for (const hierarchy of this.#managed()) {
       for (let depth = 1; depth <= name.length; depth++) {
         const path = `${hierarchy.mountPoint}${cgroupPath(name.slice(0, depth), this.#cgroup.driver)}`;
         if (hierarchy.unified) await this.#delegate(parentPath(path), hierarchy);
         const made = await this.#deps.files.makeDirectory(path);
         if (made && hierarchy.controllers.includes('cpuset')) await this.#inheritCpuset(path);
-        if (made && depth === name.length) isNew = true;
       }
       if (hierarchy.unified) await this.#delegate(`${hierarchy.mountPoint}${cgroupPath(name, this.#cgroup.driver)}`, hierarchy);
     }
-    return isNew;
   }
 
   /** On version 1 a new cpuset is empty, and no process can enter it. */
@@ -258,6 +274,10 @@ export class PodCgroups {
       throw error;
     }
   }
+}
+
+function lastElement(path: string): string {
+  return path.slice(path.lastIndexOf('/') + 1);
 }
 
 function parentPath(path: string): string {
