@@ -1,0 +1,207 @@
+// How long from a manifest's rename to its process running, and from a kill to the restart, beside the floor: the same
+// CRI calls on the same idle containerd without an agent. Then the agent's CPU and memory at rest. Prints figures and
+// asserts nothing. Run: npm run bench -- [runs] [seconds at rest]
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { criKeys } from '../src/pod/observation.ts';
+import { CriRuntime } from '../src/runtime/cri/cri-runtime.ts';
+import { systemClock } from '../src/std/clock.ts';
+import { silentLogger } from '../src/std/log.ts';
+import { containerConfig, sandboxConfig } from '../test/compliance/builders.ts';
+import { imagesDir, offlineImages, startContainerd, type TestContainerd } from '../test/support/containerd.ts';
+
+const [runs = 20, restSeconds = 30] = process.argv.slice(2).map(Number);
+const checkout = path.join(import.meta.dirname, '..');
+const { signal } = new AbortController();
+let agent: ChildProcess | undefined;
+const o = { signal };
+
+/** Milliseconds; what it is made of is sorted in place. */
+function percentile(values: readonly number[], share: number): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
+}
+
+const row = (name: string, values: readonly number[]): string =>
+  `${name.padEnd(46)} p50 ${percentile(values, 0.5).toFixed(0).padStart(5)} ms   p90 ${percentile(values, 0.9).toFixed(0).padStart(5)} ms   n ${values.length}`;
+
+/** The container touches this file first of all: its time of change is when the process ran. */
+async function changed(file: string, since: number, timeoutMs = 30_000): Promise<number> {
+  for (const end = Date.now() + timeoutMs; Date.now() < end; ) {
+    const mtime = statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+    if (mtime > since) return mtime;
+    if (agent !== undefined && agent.exitCode !== null) throw new Error(`the agent has ended with exit code ${agent.exitCode}`);
+    await delay(2);
+  }
+  throw new Error(`${file} was not written within ${timeoutMs} ms`);
+}
+
+const command = ['sh', '-c', 'touch /out/started; trap "exit 0" TERM; sleep 100000 & wait'];
+
+async function measureFloor(runtime: CriRuntime, out: string): Promise<{ readonly up: number[]; readonly restart: number[] }> {
+  const up: number[] = [];
+  const restart: number[] = [];
+  const image = (await runtime.imageStatus({ image: offlineImages.busybox }, o))?.id ?? '';
+  const file = path.join(out, 'started');
+  for (let i = 0; i < runs; i++) {
+    const sandbox = sandboxConfig({ uid: `floor-${i}`, cgroupParent: '/pinpod-bench/floor' });
+    const config = (attempt: number) => ({
+      ...containerConfig(sandbox, { image, command, attempt }),
+      logPath: '',
+      mounts: [
+        {
+          containerPath: '/out',
+          hostPath: out,
+          readonly: false,
+          seLinuxRelabel: false,
+          propagation: 'private' as const,
+          recursiveReadOnly: false,
+        },
+      ],
+    });
+    rmSync(file, { force: true });
+    const begin = Date.now();
+    const sandboxId = await runtime.runPodSandbox({ config: sandbox, runtimeHandler: '' }, o);
+    const first = await runtime.createContainer({ sandboxId, config: config(0), sandboxConfig: sandbox }, o);
+    await runtime.startContainer(first, o);
+    up.push((await changed(file, 0)) - begin);
+    await runtime.stopContainer({ containerId: first, timeoutSeconds: 0 }, o);
+    const again = Date.now();
+    const second = await runtime.createContainer({ sandboxId, config: config(1), sandboxConfig: sandbox }, o);
+    await runtime.startContainer(second, o);
+    restart.push((await changed(file, again)) - again);
+    await runtime.stopPodSandbox(sandboxId, o);
+    await runtime.removePodSandbox(sandboxId, o);
+  }
+  return { up, restart };
+}
+
+function manifest(name: string, out: string): string {
+  return JSON.stringify({
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { name },
+    spec: {
+      hostNetwork: true,
+      terminationGracePeriodSeconds: 2,
+      containers: [
+        {
+          name: 'main',
+          image: offlineImages.busybox,
+          imagePullPolicy: 'IfNotPresent',
+          command,
+          volumeMounts: [{ name: 'out', mountPath: '/out' }],
+        },
+      ],
+      volumes: [{ name: 'out', hostPath: { path: out } }],
+    },
+  });
+}
+
+async function startAgent(containerd: TestContainerd, manifests: string): Promise<ChildProcess> {
+  const kubelet = {
+    apiVersion: 'kubelet.config.k8s.io/v1beta1',
+    kind: 'KubeletConfiguration',
+    staticPodPath: manifests,
+    podLogsDir: path.join(containerd.dir, 'logs'),
+    cgroupRoot: '/pinpod-bench',
+    cgroupDriver: 'cgroupfs',
+    enforceNodeAllocatable: ['none'],
+    containerRuntimeEndpoint: containerd.endpoint,
+  };
+  const agent = {
+    apiVersion: 'pinpod.io/v1alpha1',
+    kind: 'AgentConfiguration',
+    rootDir: path.join(containerd.dir, 'agent-root'),
+    runDir: path.join(containerd.dir, 'agent-run'),
+    imagesDir,
+  };
+  const config = path.join(containerd.dir, 'agent.yaml');
+  writeFileSync(config, `${JSON.stringify(kubelet)}\n---\n${JSON.stringify(agent)}\n`);
+  const bundle = path.join(checkout, 'dist', 'pinpod.cjs');
+  const child = spawn(process.execPath, ['--max-semi-space-size=1', bundle, 'run', '--config', config], {
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
+  await once(child, 'spawn');
+  return child;
+}
+
+/** Seconds of CPU and bytes resident, from /proc. */
+function usageOf(pid: number): { readonly cpuSeconds: number; readonly rssBytes: number } {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? [];
+  const resident = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
+  return { cpuSeconds: (Number(fields[11]) + Number(fields[12])) / 100, rssBytes: Number(resident) * 1024 };
+}
+
+async function pidOf(containerd: TestContainerd, runtime: CriRuntime, podName: string): Promise<number> {
+  const containers = await runtime.listContainers({}, o);
+  const found = containers.find((c) => c.state === 'running' && c.labels[criKeys.podName]?.startsWith(podName));
+  const line = (await containerd.ctr('tasks', 'list')).split('\n').find((text) => found !== undefined && text.startsWith(found.id));
+  return Number(line?.trim().split(/\s+/)[1]);
+}
+
+const containerd = await startContainerd({ name: 'bench', cgroupParents: ['/pinpod-bench'] });
+const runtime = new CriRuntime(
+  { runtimeEndpoint: containerd.endpoint, requestTimeoutMs: 60_000 },
+  { clock: systemClock, logger: silentLogger },
+);
+try {
+  const out = path.join(containerd.dir, 'out');
+  const manifests = path.join(containerd.dir, 'manifests');
+  mkdirSync(out);
+  mkdirSync(manifests);
+  const floor = await measureFloor(runtime, out);
+  console.log(row('CRI calls alone, file → process', floor.up));
+  console.log(row('CRI calls alone, create and start', floor.restart));
+
+  agent = await startAgent(containerd, manifests);
+  const pid = agent.pid ?? 0;
+  const up: number[] = [];
+  const restart: number[] = [];
+  const file = path.join(out, 'started');
+  for (let i = 0; i < runs; i++) {
+    const name = `bench-${i}`;
+    const hidden = path.join(manifests, `.${name}`);
+    rmSync(file, { force: true });
+    writeFileSync(hidden, manifest(name, out));
+    const begin = Date.now();
+    renameSync(hidden, path.join(manifests, `${name}.json`));
+    const took = (await changed(file, 0, 60_000)) - begin;
+    // The first waits for the agent's own start.
+    if (i > 0) up.push(took);
+    const victim = await pidOf(containerd, runtime, name);
+    await delay(300);
+    const killed = Date.now();
+    process.kill(victim, 'SIGKILL');
+    restart.push((await changed(file, killed + 1)) - killed);
+    rmSync(path.join(manifests, `${name}.json`));
+    for (let tries = 0; tries < 200 && (await runtime.listContainers({}, o)).length > 0; tries++) await delay(50);
+  }
+  console.log(row('agent, rename → process', up));
+  console.log(row('agent, kill → process of the first restart', restart));
+  console.log(
+    `ratio to the floor: start ${(percentile(up, 0.5) / percentile(floor.up, 0.5)).toFixed(2)} (aim 1.3), restart ${(percentile(restart, 0.5) / percentile(floor.restart, 0.5)).toFixed(2)} (aim 1.5)`,
+  );
+
+  rmSync(file, { force: true });
+  writeFileSync(path.join(manifests, 'rest.json'), manifest('rest', out));
+  await changed(file, 0);
+  await delay(3000);
+  const before = usageOf(pid);
+  await delay(restSeconds * 1000);
+  const after = usageOf(pid);
+  const cpu = ((after.cpuSeconds - before.cpuSeconds) / restSeconds) * 100;
+  console.log(
+    `at rest with one Pod, ${restSeconds} s: ${cpu.toFixed(2)} % of a core (aim 0.5), ${(after.rssBytes / 2 ** 20).toFixed(0)} MiB resident (aim 80)`,
+  );
+} finally {
+  if (agent !== undefined && agent.exitCode === null) {
+    agent.kill('SIGTERM');
+    await once(agent, 'exit');
+  }
+  runtime.close();
+  await containerd.stop();
+}
