@@ -1,0 +1,85 @@
+// What the planner may ask for. The types are CRI's RPC names where there is one.
+import type { LifecycleHandler } from '../api/gen/kubernetes.ts';
+
+export type Action =
+  | { readonly type: 'CreatePodCgroup' }
+  | { readonly type: 'SetUpVolumes' }
+  | { readonly type: 'RunPodSandbox'; readonly attempt: number }
+  | { readonly type: 'StopPodSandbox'; readonly sandboxId: string }
+  | { readonly type: 'RemovePodSandbox'; readonly sandboxId: string }
+  /** Makes sure the container's image is there, by its pull policy. */
+  | { readonly type: 'PullImage'; readonly container: string; readonly sandboxAttempt: number }
+  | {
+      readonly type: 'CreateContainer';
+      readonly container: string;
+      readonly sandboxId: string;
+      readonly sandboxAttempt: number;
+      readonly podIps: readonly string[];
+      /** CRI's attempt, which is also the restart count and the number of the log file (L-174). */
+      readonly attempt: number;
+      readonly imageRef: string;
+      /** The back-off this start ends, kept in the container's annotations; undefined before the first restart. */
+      readonly backoffMs: number | undefined;
+    }
+  | { readonly type: 'StartContainer'; readonly container: string; readonly containerId: string }
+  | { readonly type: 'RunPostStart'; readonly container: string; readonly containerId: string; readonly handler: LifecycleHandler }
+  | {
+      readonly type: 'RunPreStop';
+      readonly container: string;
+      readonly containerId: string;
+      readonly handler: LifecycleHandler;
+      readonly timeoutSeconds: number;
+      readonly gracePeriodSeconds: number;
+      readonly message: string;
+    }
+  | {
+      readonly type: 'StopContainer';
+      readonly container: string;
+      readonly containerId: string;
+      /** Seconds between the stop signal and SIGKILL. */
+      readonly timeoutSeconds: number;
+      readonly gracePeriodSeconds: number;
+      /** The text of the `Killing` event. */
+      readonly message: string;
+    }
+  | { readonly type: 'RemoveContainer'; readonly container: string; readonly containerId: string; readonly keepLogs: boolean }
+  | { readonly type: 'TearDownVolumes' }
+  | { readonly type: 'RemovePodCgroup' };
+
+export type ActionType = Action['type'];
+
+/** Two actions with the same key are the same deed: one that is under way is not started again. */
+export function actionKey(action: Action): string {
+  switch (action.type) {
+    case 'CreatePodCgroup':
+    case 'SetUpVolumes':
+    case 'TearDownVolumes':
+    case 'RemovePodCgroup':
+      return action.type;
+    case 'RunPodSandbox':
+      return `${action.type}/${action.attempt}`;
+    case 'StopPodSandbox':
+    case 'RemovePodSandbox':
+      return `${action.type}/${action.sandboxId}`;
+    case 'PullImage':
+      return `${action.type}/${action.container}`;
+    case 'CreateContainer':
+      return `${action.type}/${action.container}/${action.attempt}`;
+    case 'StartContainer':
+    case 'RunPostStart':
+    case 'RemoveContainer':
+      return `${action.type}/${action.containerId}`;
+    // A shorter grace period replaces a stop that is under way (L-038).
+    case 'RunPreStop':
+    case 'StopContainer':
+      return `${action.type}/${action.containerId}/${action.gracePeriodSeconds}`;
+  }
+}
+
+/**
+ * Whether an action under way is ended when no plan wants it any more. The others run to their end: their effect on
+ * the runtime would be unknown (L-038).
+ */
+export function isCancellable(type: ActionType): boolean {
+  return type === 'PullImage' || type === 'SetUpVolumes' || type === 'RunPostStart' || type === 'RunPreStop' || type === 'StopContainer';
+}

@@ -1,0 +1,255 @@
+// Stage "podworker": the loop of one Pod UID. Woken for any reason, it observes, plans, publishes, and starts what the
+// plan wants and nobody is doing yet; every deed that ends wakes it again. No step is entered for two reasons.
+//
+//     wake ─► observe ─► planPod ─► publish ─► start / cancel actions ─┐
+//      ▲                                                               │ one ends, time comes, something changes
+//      └───────────────────────────────────────────────────────────────┘
+import type { EventSink } from '../api/events.ts';
+import type { PodStatus } from '../api/gen/kubernetes.ts';
+import { formatPod, type Pod } from '../api/pod.ts';
+import { type Action, actionKey, isCancellable } from '../pod/action.ts';
+import type { Plan, PlanNote, PlanOptions } from '../pod/draft.ts';
+import { containerObject, podObject } from '../pod/event-object.ts';
+import { type ActionOutcome, rememberOutcome, rememberStart } from '../pod/memory.ts';
+import type { ObservedContainer, ObservedPod } from '../pod/observation.ts';
+import { planPod, requestTermination } from '../pod/plan.ts';
+import { emptyMemory, type PodMemory, type PodWorkState, type TerminationCause } from '../pod/work.ts';
+import type { CallOptions } from '../runtime/runtime.ts';
+import { linkSignals, raceSignal, Superseded } from '../std/async.ts';
+import type { Clock, Instant } from '../std/clock.ts';
+import { messageOf, RuntimeError } from '../std/errors.ts';
+import type { Logger } from '../std/log.ts';
+import type { ProbePort } from './ports.ts';
+
+export interface PodWorkerDeps {
+  readonly observe: (podUid: string, options: CallOptions) => Promise<ObservedPod>;
+  readonly executor: { execute(action: Action, options: CallOptions): Promise<ActionOutcome> };
+  readonly prober: ProbePort;
+  readonly planOptions: () => PlanOptions;
+  readonly readTerminationMessage: (container: ObservedContainer) => Promise<string>;
+  /** The Pod's newest status. Synchronous; must not throw. */
+  readonly publish: (pod: Pod, status: PodStatus, work: PodWorkState) => void;
+  /** Called for each action that ended; for metrics. */
+  readonly onOutcome?: (action: Action, outcome: ActionOutcome, durationMs: number) => void;
+  readonly events: EventSink;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+interface Running {
+  readonly cancel: () => void;
+  readonly ended: Promise<void>;
+}
+
+/** How soon a Pod is looked at again when the runtime could not be asked. The change detector usually comes first. */
+const observeRetryMs = 5_000;
+/** Downward API files are brought up to date and everything is looked at anew at least this often (L-042). */
+const resyncMs = 60_000;
+/** A deed that succeeds this often within `loopWindowMs` and is still wanted is a fault of the planner. */
+const loopLimit = { times: 20, windowMs: 10_000 };
+
+export class PodWorker {
+  readonly uid: string;
+  readonly #deps: PodWorkerDeps;
+  #pod: Pod;
+  #work: PodWorkState = { state: 'sync' };
+  #memory: PodMemory = emptyMemory;
+  /** Under way, by action key. */
+  readonly #running = new Map<string, Running>();
+  /** Counts ends of actions: an observation begun before one of them tells nothing of its effect. */
+  #ends = 0;
+  #isAwake = true;
+  #wakeUp: () => void = () => undefined;
+  #notes: readonly PlanNote[] = [];
+  readonly #successes = new Map<string, readonly Instant[]>();
+
+  constructor(pod: Pod, deps: PodWorkerDeps) {
+    this.uid = pod.metadata.uid;
+    this.#pod = pod;
+    this.#deps = deps;
+  }
+
+  get pod(): Pod {
+    return this.#pod;
+  }
+
+  get work(): PodWorkState {
+    return this.#work;
+  }
+
+  /** Whether the Pod's manifest is gone, so that nothing will be left of it. */
+  get isLeaving(): boolean {
+    const work = this.#work;
+    return work.state === 'finished' || ((work.state === 'terminating' || work.state === 'terminated') && work.cause.kind === 'removed');
+  }
+
+  /** Replaces the desired Pod (a manifest with a fixed UID was edited, L-031). */
+  update(pod: Pod): void {
+    if (pod === this.#pod) return;
+    this.#pod = pod;
+    this.wake();
+  }
+
+  /** Asks for the Pod's end; the grace only ever gets shorter (L-039). Idempotent. */
+  terminate(cause: TerminationCause, graceOverrideSeconds?: number): void {
+    const input = { pod: this.#pod, now: this.#deps.clock.now() };
+    const work = requestTermination(this.#work, cause, input, graceOverrideSeconds);
+    if (JSON.stringify(work) === JSON.stringify(this.#work)) return;
+    this.#work = work;
+    this.wake();
+  }
+
+  /** Something may have changed. */
+  wake(): void {
+    this.#isAwake = true;
+    this.#wakeUp();
+  }
+
+  /** Runs until nothing is left of the Pod. Rejects with the signal's reason when it aborts; containers keep running. */
+  async run({ signal }: CallOptions): Promise<void> {
+    try {
+      while (this.#work.state !== 'finished') {
+        this.#isAwake = false;
+        await this.#sleepUntil(await this.#round(signal), signal);
+      }
+      await Promise.all([...this.#running.values()].map((running) => running.ended));
+    } finally {
+      this.#deps.prober.remove(this.uid);
+      for (const running of this.#running.values()) running.cancel();
+      await Promise.all([...this.#running.values()].map((running) => running.ended));
+    }
+  }
+
+  /** One observation and what follows from it. Answers when to look again. */
+  async #round(signal: AbortSignal): Promise<Instant> {
+    const { clock, logger } = this.#deps;
+    const ends = this.#ends;
+    let observed: ObservedPod;
+    try {
+      observed = await this.#deps.observe(this.uid, { signal });
+      await this.#readMessages(observed);
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!(error instanceof RuntimeError)) throw error;
+      logger.debug('pod cannot be observed', { pod: formatPod(this.#pod), error: messageOf(error) });
+      return clock.now() + observeRetryMs;
+    }
+    // Stale: an action ended meanwhile, and its end has woken us already.
+    if (ends !== this.#ends) return clock.now();
+    return this.#follow(this.#plan(observed), signal);
+  }
+
+  #plan(observed: ObservedPod): Plan {
+    const { clock, prober, planOptions } = this.#deps;
+    if (this.#work.state === 'sync') prober.sync(this.#pod, observed, this.#memory.status);
+    else prober.beginTermination(this.uid);
+    const now = clock.now();
+    const options = planOptions();
+    const startTime = this.#memory.startTime ?? firstSeen(observed) ?? now;
+    this.#memory = { ...this.#memory, startTime };
+    const input = { pod: this.#pod, work: this.#work, observed, probes: prober.results(this.uid), memory: this.#memory, now, options };
+    const plan = planPod(input);
+    const newest = observed.sandboxes[0];
+    const ips = newest?.state === 'ready' ? newest.ips : this.#memory.podIps;
+    this.#memory = { ...this.#memory, status: plan.status, podIps: ips };
+    return plan;
+  }
+
+  /** Publishes, then acts (STYLE section 3): whoever looks sees the state that led to the deed. */
+  #follow(plan: Plan, signal: AbortSignal): Instant {
+    const { clock, publish } = this.#deps;
+    this.#work = plan.work;
+    publish(this.#pod, plan.status, plan.work);
+    this.#tell(plan.notes);
+    const wanted = new Map(plan.actions.map((action) => [actionKey(action), action]));
+    for (const [key, running] of this.#running) if (!wanted.has(key)) running.cancel();
+    for (const [key, action] of wanted) if (!this.#running.has(key)) this.#start(key, action, signal);
+    return Math.min(plan.wakeAt ?? Number.POSITIVE_INFINITY, clock.now() + resyncMs);
+  }
+
+  #start(key: string, action: Action, signal: AbortSignal): void {
+    const { clock, executor, logger } = this.#deps;
+    const link = linkSignals(signal);
+    const begunAt = clock.now();
+    this.#memory = rememberStart(this.#memory, action, begunAt);
+    logger.debug('action begins', { pod: formatPod(this.#pod), action: key });
+    const perform = async (): Promise<void> => {
+      try {
+        const outcome = this.#guard(key, await executor.execute(action, { signal: link.signal }));
+        const now = clock.now();
+        this.#memory = rememberOutcome(this.#memory, this.#pod, action, outcome, now);
+        this.#deps.onOutcome?.(action, outcome, now - begunAt);
+        if (outcome.kind === 'failed') logger.debug('action failed', { pod: formatPod(this.#pod), action: key, error: outcome.message });
+      } catch (error) {
+        if (error !== link.signal.reason) throw error;
+      } finally {
+        link[Symbol.dispose]();
+        this.#running.delete(key);
+        this.#ends++;
+        this.wake();
+      }
+    };
+    const ended = perform();
+    // A failure that is no outcome is a bug; it must not pass as an unhandled rejection of a promise nobody reads.
+    ended.catch((error: unknown) => logger.error('worker failed', { pod: formatPod(this.#pod), error }));
+    const cancel = (): void => {
+      if (isCancellable(action.type)) link.abort(new Superseded());
+    };
+    this.#running.set(key, { cancel, ended });
+  }
+
+  /** A deed that keeps succeeding without effect is treated as a failure, so that a fault of ours is no hot loop. */
+  #guard(key: string, outcome: ActionOutcome): ActionOutcome {
+    if (outcome.kind === 'failed') return outcome;
+    const now = this.#deps.clock.now();
+    const recent = [...(this.#successes.get(key) ?? []), now].filter((at) => now - at < loopLimit.windowMs);
+    this.#successes.set(key, recent);
+    if (recent.length < loopLimit.times) return outcome;
+    this.#deps.logger.error('an action is wanted again and again', { pod: formatPod(this.#pod), action: key });
+    return { kind: 'failed', message: `${key} has no effect`, retryAt: now + loopLimit.windowMs };
+  }
+
+  /** A note becomes an event when the plan before did not have it. */
+  #tell(notes: readonly PlanNote[]): void {
+    const id = (note: PlanNote): string => `${note.reason}/${note.container ?? ''}/${note.message}`;
+    const told = new Set(this.#notes.map(id));
+    for (const note of notes) {
+      if (told.has(id(note))) continue;
+      const object = note.container === undefined ? podObject(this.#pod) : containerObject(this.#pod, note.container);
+      this.#deps.events.record(object, note.type, note.reason, note.message);
+    }
+    this.#notes = notes;
+  }
+
+  /** The last words of containers first seen exited; read once (L-473). */
+  async #readMessages(observed: ObservedPod): Promise<void> {
+    const unread = observed.containers.filter((record) => record.state === 'exited' && !this.#memory.terminationMessages.has(record.id));
+    if (unread.length === 0) return;
+    const read = await Promise.all(unread.map(async (record) => [record.id, await this.#deps.readTerminationMessage(record)] as const));
+    this.#memory = { ...this.#memory, terminationMessages: new Map([...this.#memory.terminationMessages, ...read]) };
+  }
+
+  async #sleepUntil(at: Instant, signal: AbortSignal): Promise<void> {
+    if (this.#isAwake || this.#work.state === 'finished') return;
+    const link = linkSignals(signal);
+    const woken = new Promise<void>((resolve) => {
+      this.#wakeUp = resolve;
+    });
+    try {
+      const slept = this.#deps.clock.sleep(Math.max(0, at - this.#deps.clock.now()), link.signal).catch((error: unknown) => {
+        if (error !== link.signal.reason) throw error;
+      });
+      await raceSignal(Promise.race([woken, slept]), signal);
+    } finally {
+      link.abort(new Superseded());
+      link[Symbol.dispose]();
+      this.#wakeUp = () => undefined;
+    }
+  }
+}
+
+/** A Pod that was running before this agent started has been since its first sandbox (L-487). */
+function firstSeen(observed: ObservedPod): Instant | undefined {
+  if (observed.sandboxes.length === 0) return undefined;
+  return Math.min(...observed.sandboxes.map((sandbox) => sandbox.createdAt));
+}

@@ -1,0 +1,230 @@
+// The dispatcher: one worker per Pod UID, one Pod per full name at a time (L-044), admission before the start, and the
+// end of what nobody wants any more. Level-triggered: `reconcile` compares the whole desired set with the workers.
+import { annotationKeys, formatPod, fullName, type Pod } from '../api/pod.ts';
+import { podObject } from '../pod/event-object.ts';
+import type { ObservedPod } from '../pod/observation.ts';
+import { isOurs, podOfRecords } from '../pod/orphan.ts';
+import { qosClass } from '../pod/resources.ts';
+import type { TerminationCause } from '../pod/work.ts';
+import type { CallOptions } from '../runtime/runtime.ts';
+import type { StatusStore } from '../status/status-store.ts';
+import { TaskGroup } from '../std/async.ts';
+import { toRfc3339 } from '../std/clock.ts';
+import { messageOf, RuntimeError } from '../std/errors.ts';
+import { PodWorker, type PodWorkerDeps } from './pod-worker.ts';
+
+/** Why a Pod may not start now, in Kubernetes' words (S-448 … S-462). */
+export interface Refusal {
+  readonly reason: string;
+  readonly message: string;
+}
+
+export interface PodWorkersOptions {
+  readonly nodeName: string;
+}
+
+export interface PodWorkersDeps extends Omit<PodWorkerDeps, 'executor' | 'publish'> {
+  readonly desired: () => ReadonlyMap<string, Pod>;
+  /** Whether the source that a Pod came from has spoken: only then is an unknown Pod of it really gone (S-235). */
+  readonly hasSeen: (source: string) => boolean;
+  /** Pods the runtime has anything of. */
+  readonly podUids: () => ReadonlySet<string>;
+  readonly executorOf: (pod: () => Pod) => PodWorkerDeps['executor'];
+  /** Undefined when the Pod may start beside those active now. */
+  readonly admit: (pod: Pod, active: readonly Pod[]) => Refusal | undefined;
+  readonly status: StatusStore;
+}
+
+interface Entry {
+  readonly worker: PodWorker;
+  /** Nobody desired it when it was found: it has no status. */
+  readonly isOrphan: boolean;
+}
+
+/** A refused Pod is admitted as soon as its reason has gone (D4); this is the safety net for what nobody reports. */
+const readmitMs = 10_000;
+
+export class PodWorkers {
+  readonly #options: PodWorkersOptions;
+  readonly #deps: PodWorkersDeps;
+  readonly #tasks = new TaskGroup();
+  readonly #entries = new Map<string, Entry>();
+  readonly #refused = new Map<string, Refusal>();
+  /** Pods of the runtime that nobody desires as far as is known: their source has not spoken yet (S-235). */
+  readonly #unclaimed = new Map<string, Pod>();
+  /** Pods of the runtime that were looked at and are not ours. */
+  readonly #foreign = new Set<string>();
+  readonly #discovering = new Set<string>();
+
+  constructor(options: PodWorkersOptions, deps: PodWorkersDeps) {
+    this.#options = options;
+    this.#deps = deps;
+  }
+
+  /** Rejects with the first failure of a worker that is a bug. */
+  get failed(): Promise<never> {
+    return this.#tasks.failed;
+  }
+
+  /**
+   * Adopts what the runtime has, then brings the workers in line. Call after the first complete list of the runtime:
+   * no Pod may start before the predecessors of its name are known.
+   */
+  async start({ signal }: CallOptions): Promise<void> {
+    await Promise.all([...this.#deps.podUids()].map((uid) => this.#discover(uid, signal)));
+    this.reconcile();
+    this.#tasks.spawn('admission', async (options) => {
+      for (;;) {
+        await this.#deps.clock.sleep(readmitMs, options.signal);
+        if (this.#refused.size > 0) this.reconcile();
+      }
+    });
+  }
+
+  /** Ends the work; containers keep running (D2). */
+  async close(): Promise<void> {
+    await this.#tasks.close();
+  }
+
+  /** Something happened to this Pod: in the runtime, to a probe, to its manifest. */
+  wake(uid: string): void {
+    const entry = this.#entries.get(uid);
+    if (entry !== undefined) {
+      entry.worker.wake();
+      return;
+    }
+    if (this.#deps.desired().has(uid) || this.#foreign.has(uid) || this.#discovering.has(uid)) return;
+    this.#tasks.spawn('discovery', (options) => this.#discover(uid, options.signal));
+  }
+
+  /** Every worker looks again: the runtime is back, the network came up, the configuration changed. */
+  wakeAll(): void {
+    for (const { worker } of this.#entries.values()) worker.wake();
+    this.reconcile();
+  }
+
+  /** Ends a Pod although it is desired: eviction, node shutdown. */
+  terminate(uid: string, cause: TerminationCause, graceSeconds?: number): void {
+    this.#entries.get(uid)?.worker.terminate(cause, graceSeconds);
+  }
+
+  /** The Pods with a worker. */
+  pods(): readonly Pod[] {
+    return [...this.#entries.values()].map(({ worker }) => worker.pod);
+  }
+
+  /** Whether the agent has anything to do with the Pod any more (L-381). */
+  isDisposable(uid: string): boolean {
+    return ![this.#entries, this.#unclaimed, this.#deps.desired(), this.#foreign].some((pods) => pods.has(uid));
+  }
+
+  /** Brings the workers in line with the desired Pods. Idempotent; call on every change of either. */
+  reconcile(): void {
+    const desired = this.#deps.desired();
+    for (const [uid, { worker, isOrphan }] of this.#entries) {
+      const pod = desired.get(uid);
+      if (pod !== undefined && !isOrphan) worker.update(pod);
+      else if (pod === undefined && this.#isGone(worker.pod)) worker.terminate({ kind: 'removed' });
+    }
+    for (const [uid, pod] of this.#unclaimed) {
+      if (desired.has(uid)) this.#unclaimed.delete(uid);
+      else if (this.#isGone(pod)) this.#beginOrphan(pod);
+    }
+    for (const uid of this.#refused.keys()) if (!desired.has(uid)) this.#forget(uid);
+    for (const [uid, pod] of desired) this.#startIfPossible(uid, pod);
+  }
+
+  #isGone(pod: Pod): boolean {
+    return this.#deps.hasSeen(pod.metadata.annotations[annotationKeys.configSource] ?? '');
+  }
+
+  #startIfPossible(uid: string, pod: Pod): void {
+    // Desired again while it is being ended: it starts anew when that is over (L-045).
+    if (this.#entries.has(uid)) return;
+    const name = fullName(pod);
+    const others = [...[...this.#entries.values()].map(({ worker }) => worker.pod), ...this.#unclaimed.values()];
+    if (others.some((other) => fullName(other) === name)) return;
+    const active = [...this.#entries.values()].filter(({ worker }) => worker.work.state === 'sync' || worker.isLeaving);
+    const refusal = this.#deps.admit(
+      pod,
+      active.map(({ worker }) => worker.pod),
+    );
+    if (refusal === undefined) this.#begin(pod, false);
+    else this.#refuse(pod, refusal);
+  }
+
+  /** Nobody desires it and its source has spoken: it is ended with the grace and the hooks its records tell of. */
+  #beginOrphan(pod: Pod): void {
+    this.#unclaimed.delete(pod.metadata.uid);
+    this.#deps.logger.info('ending a pod that is not desired any more', { pod: formatPod(pod) });
+    this.#begin(pod, true).terminate({ kind: 'removed' });
+  }
+
+  #begin(pod: Pod, isOrphan: boolean): PodWorker {
+    const { uid } = pod.metadata;
+    this.#refused.delete(uid);
+    const { desired: _desired, hasSeen: _hasSeen, podUids: _podUids, executorOf, admit: _admit, status, ...common } = this.#deps;
+    const worker: PodWorker = new PodWorker(pod, {
+      ...common,
+      executor: executorOf(() => worker.pod),
+      publish: (published, podStatus, work) => {
+        if (this.#entries.get(uid)?.isOrphan === true) return; // L-066
+        status.publish(published, podStatus, { stage: work.state, leaving: worker.isLeaving });
+      },
+    });
+    this.#entries.set(uid, { worker, isOrphan });
+    this.#tasks.spawn(`worker of ${formatPod(pod)}`, async (options) => {
+      await worker.run(options);
+      this.#entries.delete(uid);
+      status.remove(uid);
+      this.reconcile(); // whoever waited for the name, the ports or the room
+    });
+    return worker;
+  }
+
+  #refuse(pod: Pod, refusal: Refusal): void {
+    const { uid } = pod.metadata;
+    const known = this.#refused.get(uid);
+    if (known?.reason === refusal.reason && known.message === refusal.message) return;
+    this.#refused.set(uid, refusal);
+    this.#deps.events.record(podObject(pod), 'Warning', refusal.reason, refusal.message); // L-024
+    this.#deps.status.publish(
+      pod,
+      {
+        phase: 'Failed',
+        reason: refusal.reason,
+        message: `Pod was rejected: ${refusal.message}`,
+        qosClass: qosClass(pod.spec),
+        startTime: toRfc3339(this.#deps.clock.now()),
+      },
+      { stage: 'terminated' },
+    );
+  }
+
+  #forget(uid: string): void {
+    this.#refused.delete(uid);
+    this.#deps.status.remove(uid);
+  }
+
+  /** A Pod of the runtime that has no worker: another's, one to adopt, or an orphan to end (L-068). */
+  async #discover(uid: string, signal: AbortSignal): Promise<void> {
+    this.#discovering.add(uid);
+    try {
+      const observed: ObservedPod = await this.#deps.observe(uid, { signal });
+      const pod = podOfRecords(observed);
+      if (pod === undefined || this.#entries.has(uid)) return;
+      if (!isOurs(pod, this.#options.nodeName)) {
+        this.#foreign.add(uid);
+        return;
+      }
+      this.#unclaimed.set(uid, pod);
+      this.reconcile();
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!(error instanceof RuntimeError)) throw error;
+      this.#deps.logger.warn('a pod of the runtime cannot be read', { podUID: uid, error: messageOf(error) });
+    } finally {
+      this.#discovering.delete(uid);
+    }
+  }
+}

@@ -1,0 +1,60 @@
+// What the executor asks of the stages beside the pipe; image/, volume/ and cgroup/ implement it.
+import type { EventObject } from '../api/events.ts';
+import type { Container, PodStatus } from '../api/gen/kubernetes.ts';
+import type { Pod } from '../api/pod.ts';
+import type { EnvFiles } from '../pod/environment.ts';
+import type { NodeFacts } from '../pod/node-facts.ts';
+import type { ObservedPod } from '../pod/observation.ts';
+import type { ProbeResults } from '../pod/probe-results.ts';
+import type { Mount, PodSandboxConfig } from '../pod/runtime-config.ts';
+import type { CallOptions, RuntimeImage } from '../runtime/runtime.ts';
+import type { Instant } from '../std/clock.ts';
+
+export interface ImagePort {
+  /** Makes sure an image is there, by its policy. Records its own events. */
+  ensure(
+    request: {
+      readonly pod: Pod;
+      readonly object: EventObject;
+      readonly reference: string;
+      readonly pullPolicy: string | undefined;
+      readonly sandboxConfig: PodSandboxConfig;
+    },
+    options: CallOptions,
+  ): Promise<
+    | { readonly kind: 'present'; readonly imageRef: string; readonly image: RuntimeImage | undefined }
+    | { readonly kind: 'failed'; readonly reason: string; readonly message: string; readonly retryAt: Instant | undefined }
+  >;
+}
+
+export interface VolumePort {
+  setUp(pod: Pod, node: NodeFacts, options: CallOptions): Promise<void>;
+  refresh(pod: Pod, node: NodeFacts, options: CallOptions): Promise<void>;
+  envFiles(pod: Pod, container: Container): Promise<EnvFiles>;
+  mounts(
+    pod: Pod,
+    container: Container,
+    context: {
+      readonly node: NodeFacts;
+      readonly attempt: number;
+      readonly podIps: readonly string[];
+      readonly envFiles: EnvFiles;
+      readonly imageVolumes: ReadonlyMap<string, string>;
+    },
+    options: CallOptions,
+  ): Promise<readonly Mount[]>;
+  tearDown(podUid: string, options: CallOptions): Promise<void>;
+}
+
+export interface CgroupPort {
+  ensure(pod: Pod, node: NodeFacts): Promise<void>;
+  remove(podUid: string, options: CallOptions): Promise<void>;
+}
+
+/** What the worker reads of the probes (prober/ implements it). */
+export interface ProbePort {
+  sync(pod: Pod, observed: ObservedPod, status: PodStatus | undefined): void;
+  beginTermination(podUid: string): void;
+  remove(podUid: string): void;
+  results(podUid: string): ProbeResults;
+}
