@@ -1,0 +1,302 @@
+// Kubeconfigs, certificates, bootstrap, reviews.
+import 'reflect-metadata';
+import assert from 'node:assert/strict';
+import { webcrypto, X509Certificate } from 'node:crypto';
+import { mkdtemp, readFile, readlink, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import * as x509 from '@peculiar/x509';
+import { apiWorld, nodeName, quiesce, until } from '../../test/support/mirror-fixtures.ts';
+import { silentLogger } from '../std/log.ts';
+import { noMetrics } from '../std/metrics.ts';
+import { ApiReviews } from './api-reviews.ts';
+import { CertificateRotation } from './certificate-rotation.ts';
+import { CertificateStore } from './certificate-store.ts';
+import { writeKubeconfig } from './client-bootstrap.ts';
+import { KubeconfigAccess } from './kubeconfig.ts';
+
+const never = new AbortController().signal;
+
+async function directory(t: TestContext): Promise<string> {
+  const path = await mkdtemp(join(tmpdir(), 'pinpod-mirror-'));
+  t.after(() => rm(path, { recursive: true, force: true }));
+  return path;
+}
+
+const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
+
+/** Signs what was asked for, valid for a day from `now`. */
+async function sign(request: string, now: number): Promise<{ readonly pem: string; readonly request: x509.Pkcs10CertificateRequest }> {
+  const csr = new x509.Pkcs10CertificateRequest(Buffer.from(request, 'base64').toString());
+  assert.ok(await csr.verify(), 'the request is signed by its own key');
+  const ca = await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
+  const certificate = await x509.X509CertificateGenerator.create({
+    serialNumber: '01',
+    subject: csr.subject,
+    issuer: 'CN=ca',
+    notBefore: new Date(now),
+    notAfter: new Date(now + 86_400_000),
+    publicKey: csr.publicKey,
+    signingKey: ca.privateKey,
+    signingAlgorithm: algorithm,
+    extensions: csr.extensions,
+  });
+  return { pem: certificate.toString('pem'), request: csr };
+}
+
+/** Real keys and files need real turns of the loop. */
+async function eventually(condition: () => boolean | Promise<boolean>): Promise<void> {
+  for (let i = 0; !(await condition()); i++) {
+    if (i > 20_000) throw new Error('never became true');
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+const kubeconfig = (user: string): string => `
+apiVersion: v1
+kind: Config
+clusters: [{name: c, cluster: {server: "https://192.0.2.1:6443", certificate-authority: ca.crt, tls-server-name: kubernetes}}]
+users: [{name: u, user: ${user}}]
+contexts: [{name: x, context: {cluster: c, user: u}}]
+current-context: x
+`;
+
+test('a kubeconfig with relative files; a renewed token file is read again, and nothing else is new meanwhile', async (t) => {
+  const dir = await directory(t);
+  const { clock } = apiWorld();
+  await writeFile(join(dir, 'ca.crt'), 'authority');
+  await writeFile(join(dir, 'token'), 'one\n');
+  await writeFile(join(dir, 'config'), kubeconfig('{tokenFile: token}'));
+  const access = new KubeconfigAccess({ path: join(dir, 'config') }, { clock });
+  const first = await access.current({ signal: never });
+  assert.equal(first.server, 'https://192.0.2.1:6443');
+  assert.equal(first.headers['Authorization'], 'Bearer one');
+  assert.deepEqual([String(first.tls.ca), first.tls.servername], ['authority', 'kubernetes']);
+  await writeFile(join(dir, 'token'), 'second\n');
+  assert.equal(await access.current({ signal: never }), first, 'not looked at within ten seconds');
+  await clock.advance(11_000);
+  assert.equal((await access.current({ signal: never })).headers['Authorization'], 'Bearer second');
+  await writeFile(join(dir, 'token'), 'the third\n');
+  access.invalidate();
+  const third = await access.current({ signal: never });
+  assert.equal(third.headers['Authorization'], 'Bearer the third', 'after a 401 at once');
+  await clock.advance(60_000);
+  assert.equal(await access.current({ signal: never }), third, 'the same value while nothing changes');
+});
+
+test('a kubeconfig that is missing or names missing files is a fault of its own, and recovers', async (t) => {
+  const dir = await directory(t);
+  const { clock } = apiWorld();
+  const access = new KubeconfigAccess({ path: join(dir, 'config') }, { clock });
+  await assert.rejects(access.current({ signal: never }), { code: 'credentials' });
+  await writeFile(join(dir, 'config'), kubeconfig('{client-certificate: pair.pem, client-key: pair.pem}'));
+  await assert.rejects(access.current({ signal: never }), { code: 'credentials' });
+  await writeFile(join(dir, 'ca.crt'), 'authority');
+  await writeFile(join(dir, 'pair.pem'), 'pair');
+  const { tls } = await access.current({ signal: never });
+  assert.deepEqual([String(tls.cert), String(tls.key)], ['pair', 'pair']);
+});
+
+test('the kubeconfig written after the bootstrap is read back, mode 0600', async (t) => {
+  const dir = await directory(t);
+  const { clock } = apiWorld();
+  const path = join(dir, 'kubeconfig');
+  const pem = join(dir, 'pair.pem');
+  await writeFile(pem, 'pair');
+  await writeKubeconfig(
+    path,
+    { server: 'https://192.0.2.1:6443', headers: {}, tls: { ca: Buffer.from('authority'), servername: 'kubernetes' } },
+    pem,
+  );
+  assert.equal((await stat(path)).mode & 0o777, 0o600);
+  const access = await new KubeconfigAccess({ path }, { clock }).current({ signal: never });
+  assert.deepEqual(
+    [access.server, String(access.tls.ca), String(access.tls.cert), access.tls.servername],
+    ['https://192.0.2.1:6443', 'authority', 'pair', 'kubernetes'],
+  );
+});
+
+function rotationOf(
+  world: ReturnType<typeof apiWorld>,
+  dir: string,
+  kind: 'client' | 'serving',
+  addresses: () => readonly { type: string; address: string }[] = () => [],
+) {
+  const store = new CertificateStore({ directory: dir, name: kind === 'client' ? 'kubelet-client' : 'kubelet-server' }, world);
+  const rotation = new CertificateRotation(
+    { kind, nodeName },
+    {
+      api: world.double.api(),
+      store,
+      clock: world.clock,
+      random: { next: () => 0.5 },
+      logger: silentLogger,
+      metrics: noMetrics,
+      faults: world.faults,
+      addresses,
+    },
+  );
+  return { store, rotation };
+}
+
+async function approve(world: ReturnType<typeof apiWorld>, name: string): Promise<x509.Pkcs10CertificateRequest> {
+  const csr = world.double.get('certificatesigningrequests', '', name);
+  assert.ok(csr);
+  const { pem, request } = await sign(csr['spec'].request, world.clock.now());
+  world.double.put('certificatesigningrequests', { ...csr, status: { certificate: Buffer.from(pem).toString('base64') } });
+  return request;
+}
+
+const csrs = (world: ReturnType<typeof apiWorld>) => world.double.objects('certificatesigningrequests');
+
+test('H-307: the client certificate is asked for, said while it waits, stored as the kubelet stores it, and rotated in time', async (t) => {
+  const dir = await directory(t);
+  const world = apiWorld();
+  const { store, rotation } = rotationOf(world, dir, 'client');
+  let isDone = false;
+  const done = rotation.ensure(never).then(() => {
+    isDone = true;
+  });
+  await eventually(() => world.clock.sleeping === 1);
+  const [asked] = csrs(world);
+  assert.equal(asked?.['spec'].signerName, 'kubernetes.io/kube-apiserver-client-kubelet');
+  assert.deepEqual(asked?.['spec'].usages, ['digital signature', 'client auth']);
+  await until(world.clock, () => world.faults.list().length > 0, 60_000, 1000);
+  assert.deepEqual([world.faults.list()[0]?.area, world.faults.list()[0]?.cause], ['client-certificate', 'not-approved']);
+  const request = await approve(world, asked?.metadata.name ?? '');
+  assert.equal(request.subject, `O=system:nodes, CN=system:node:${nodeName}`);
+  for (let i = 0; !isDone && i < 200; i++) {
+    await world.clock.advance(1000);
+    await quiesce();
+  }
+  await done;
+  assert.deepEqual(world.faults.list(), []);
+  assert.match(await readlink(store.currentPath), /^kubelet-client-2026-01-01-\d\d-\d\d-\d\d\.pem$/);
+  assert.equal((await stat(store.currentPath)).mode & 0o777, 0o600);
+  const text = await readFile(store.currentPath, 'utf8');
+  assert.ok(new X509Certificate(text).subject.includes(`system:node:${nodeName}`) && text.includes('PRIVATE KEY'));
+
+  await rotation.ensure(never);
+  assert.equal(csrs(world).length, 1, 'a fresh certificate is not renewed');
+  await world.clock.advance(0.79 * 86_400_000);
+  await rotation.ensure(never);
+  assert.equal(csrs(world).length, 1);
+  await world.clock.advance(0.03 * 86_400_000);
+  const stop = new AbortController();
+  const renewal = rotation.ensure(stop.signal);
+  await eventually(() => csrs(world).length === 2);
+  stop.abort(new Error('stop'));
+  await assert.rejects(renewal, { message: 'stop' });
+});
+
+test('a denied request is said and another is made later', async (t) => {
+  const dir = await directory(t);
+  const world = apiWorld();
+  const { rotation } = rotationOf(world, dir, 'client');
+  const stop = new AbortController();
+  const done = rotation.ensure(stop.signal);
+  await eventually(() => csrs(world).length === 1 && world.clock.sleeping === 1);
+  const [first] = csrs(world);
+  assert.ok(first);
+  world.double.put('certificatesigningrequests', { ...first, status: { conditions: [{ type: 'Denied', message: 'not you' }] } });
+  await until(world.clock, () => world.faults.list()[0]?.cause === 'denied', 30_000, 1000);
+  await world.clock.advance(5000);
+  await eventually(() => csrs(world).length === 2);
+  stop.abort(new Error('stop'));
+  await assert.rejects(done, { message: 'stop' });
+});
+
+test('H-307: the serving certificate names the addresses of the Node, and is asked for again when they change', async (t) => {
+  const dir = await directory(t);
+  const world = apiWorld();
+  let addresses: { type: string; address: string }[] = [];
+  const { rotation } = rotationOf(world, dir, 'serving', () => addresses);
+  await rotation.ensure(never);
+  assert.equal(csrs(world).length, 0, 'without an address there is nothing to ask for');
+  addresses = [
+    { type: 'InternalIP', address: '192.0.2.1' },
+    { type: 'Hostname', address: 'host' },
+  ];
+  const done = rotation.ensure(never);
+  await eventually(() => csrs(world).length === 1 && world.clock.sleeping === 1);
+  const [asked] = csrs(world);
+  assert.equal(asked?.['spec'].signerName, 'kubernetes.io/kubelet-serving');
+  assert.deepEqual(asked?.['spec'].usages, ['digital signature', 'server auth']);
+  const request = await approve(world, asked?.metadata.name ?? '');
+  const san = request.getExtension('2.5.29.17') ?? assert.fail('no subject alternative names');
+  const names = new x509.SubjectAlternativeNameExtension(san.rawData).names.items.map((n) => [n.type, n.value]);
+  assert.deepEqual(names, [
+    ['ip', '192.0.2.1'],
+    ['dns', 'host'],
+  ]);
+  await world.clock.advance(5000);
+  await done;
+  assert.ok(rotation.current);
+  await rotation.ensure(never);
+  assert.equal(csrs(world).length, 1);
+  addresses = [{ type: 'InternalIP', address: '192.0.2.9' }];
+  const stop = new AbortController();
+  const again = rotation.ensure(stop.signal);
+  await eventually(() => csrs(world).length === 2);
+  stop.abort(new Error('stop'));
+  await assert.rejects(again, { message: 'stop' });
+});
+
+test('a certificate that does not fit the key is not stored', async (t) => {
+  const dir = await directory(t);
+  const world = apiWorld();
+  const { store } = rotationOf(world, dir, 'client');
+  await assert.rejects(store.save('-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n', 'no key'));
+  assert.equal(await store.load(), undefined);
+});
+
+const user = { name: 'bob', uid: '', groups: ['g'], extra: {} };
+
+test('H-300b, H-301: reviews are asked once and kept for their time; the token itself is not kept', async () => {
+  const world = apiWorld();
+  const reviews = new ApiReviews(
+    { nodeName, tokenTtlMs: 120_000, allowedTtlMs: 300_000, deniedTtlMs: 30_000 },
+    { ...world.deps, api: world.double.api() },
+  );
+  let allowed = 'proxy';
+  const answering = {
+    ...world.double.api(),
+    request: async (request: { path: string; body?: unknown }) => {
+      asked.push(request.body);
+      if (request.path.includes('tokenreviews')) return { status: { authenticated: true, user: { username: 'bob', groups: ['g'] } } };
+      const { subresource } = (request.body as { spec: { resourceAttributes: { subresource: string } } }).spec.resourceAttributes;
+      return { status: { allowed: subresource === allowed } };
+    },
+  };
+  const asked: unknown[] = [];
+  const asking = new ApiReviews(
+    { nodeName, tokenTtlMs: 120_000, allowedTtlMs: 300_000, deniedTtlMs: 30_000 },
+    { ...world.deps, api: answering },
+  );
+  assert.deepEqual(await asking.authenticate('secret', { signal: never }), user);
+  assert.deepEqual(await asking.authenticate('secret', { signal: never }), user);
+  assert.equal(asked.length, 1);
+  await world.clock.advance(121_000);
+  await asking.authenticate('secret', { signal: never });
+  assert.equal(asked.length, 2);
+  const question = { user, verb: 'get', subresources: ['pods', 'proxy'], path: '/pods' };
+  assert.equal(await asking.authorize(question, { signal: never }), true);
+  assert.deepEqual((asked[2] as { spec: unknown }).spec, {
+    user: 'bob',
+    uid: '',
+    groups: ['g'],
+    extra: {},
+    resourceAttributes: { group: '', version: 'v1', resource: 'nodes', subresource: 'pods', name: nodeName, verb: 'get' },
+  });
+  assert.equal(asked.length, 4);
+  allowed = 'none';
+  await world.clock.advance(31_000);
+  assert.equal(await asking.authorize(question, { signal: never }), true, 'allowed for five minutes');
+  assert.equal(asked.length, 5, 'denied for thirty seconds only');
+  await world.clock.advance(300_000);
+  assert.equal(await asking.authorize(question, { signal: never }), false);
+  world.double.isDown = true;
+  await assert.rejects(reviews.authenticate('other', { signal: never }), { code: 'unreachable' });
+  assert.equal(world.faults.list()[0]?.area, 'review');
+});
