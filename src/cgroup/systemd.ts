@@ -1,7 +1,5 @@
 // Slices as units of systemd, so that it knows their limits and does not write its defaults over them (decision 0014).
-import { execFile } from 'node:child_process';
-import { promisify } from 'node:util';
-import { AgentError, messageOf } from '../std/errors.ts';
+import { runProgram } from '../std/process.ts';
 import { type CgroupValues, cpuWeight } from './values.ts';
 
 /** What systemd is asked for; a slice is named by the last element of its path. */
@@ -11,8 +9,6 @@ export interface Slices {
   /** Ends every unit inside; forgets the properties. A slice that is not there is fine. */
   stop(slice: string): Promise<void>;
 }
-
-export class SliceError extends AgentError {}
 
 /** For machines where systemd is PID 1. */
 export const systemctlSlices: Slices = {
@@ -26,13 +22,11 @@ export const systemctlSlices: Slices = {
   },
 };
 
+/** Not to be interrupted: half an answer of systemd is none. */
+const toTheEnd = new AbortController().signal;
+
 async function systemctl(words: readonly string[]): Promise<void> {
-  const [outcome] = await Promise.allSettled([promisify(execFile)('systemctl', ['--quiet', '--no-ask-password', ...words])]);
-  if (outcome.status === 'rejected') {
-    throw new SliceError('systemctl', `systemctl ${words[0] ?? ''} ${words[1] ?? ''}: ${messageOf(outcome.reason)}`, {
-      cause: outcome.reason,
-    });
-  }
+  await runProgram('systemctl', ['--quiet', '--no-ask-password', ...words], { signal: toTheEnd });
 }
 
 /** Properties of systemd.resource-control; huge pages have none. */

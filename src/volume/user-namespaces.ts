@@ -1,11 +1,10 @@
 // Reserves host ids for Pods with `hostUsers: false` and keeps them beside the Pod's files (L-271, L-272).
-import { execFile } from 'node:child_process';
 import { readdir, readFile, rename, writeFile } from 'node:fs/promises';
-import { promisify } from 'node:util';
 import type { UserNamespace } from '../pod/security-context.ts';
 import { defaultIdRange, formatUserNamespace, freeIdBlock, type IdRange, parseSubIds, parseUserNamespace } from '../pod/user-ids.ts';
-import { ConfigError, messageOf, systemCode } from '../std/errors.ts';
+import { AgentError, ConfigError, messageOf, systemCode } from '../std/errors.ts';
 import type { Logger } from '../std/log.ts';
+import { runProgram } from '../std/process.ts';
 
 export interface UserNamespacesOptions {
   readonly rootDir: string;
@@ -73,14 +72,14 @@ export class UserNamespaces {
  * The ids Pods may be given: those of user `kubelet`, or all when that user or the program getsubids is not there.
  * A ConfigError when they are there but do not give one range for users and groups alike.
  */
-export async function findIdRange(idsPerPod: number): Promise<IdRange> {
+export async function findIdRange(idsPerPod: number, options: { readonly signal: AbortSignal }): Promise<IdRange> {
   const passwd = await readFile('/etc/passwd', 'utf8');
   if (!/^kubelet:/m.test(passwd)) return defaultIdRange(idsPerPod);
-  const run = promisify(execFile);
-  const [uids, gids] = await Promise.allSettled([run('getsubids', ['kubelet']), run('getsubids', ['-g', 'kubelet'])]);
+  const run = async (args: readonly string[]) => await runProgram('getsubids', args, options);
+  const [uids, gids] = await Promise.allSettled([run(['kubelet']), run(['-g', 'kubelet'])]);
   for (const outcome of [uids, gids]) {
     if (outcome.status === 'fulfilled') continue;
-    if (systemCode(outcome.reason) === 'ENOENT') return defaultIdRange(idsPerPod);
+    if (outcome.reason instanceof AgentError && outcome.reason.code === 'program-missing') return defaultIdRange(idsPerPod);
     throw new ConfigError('subids', `getsubids kubelet: ${messageOf(outcome.reason)}`, { cause: outcome.reason });
   }
   const users = uids.status === 'fulfilled' ? parseSubIds(uids.value.stdout) : undefined;
