@@ -250,7 +250,8 @@ export class KubeApi {
     const [first, second, third, fourth, fifth, ...more] = segments;
     if (first === 'namespaces' && third !== undefined && third !== 'status' && third !== 'finalize') {
       const resource = find(third);
-      if (resource === undefined || !resource.namespaced || more.length > 0) throw unknownResource();
+      // An empty namespace would mean all of them.
+      if (resource === undefined || !resource.namespaced || more.length > 0 || second === '') throw unknownResource();
       return { resource, namespace: second ?? '', name: fourth ?? '', subresource: fifth ?? '' };
     }
     const resource = find(first);

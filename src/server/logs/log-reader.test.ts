@@ -31,7 +31,8 @@ describe('reading log files', () => {
   const read = async (options: Partial<LogOptions> & { readonly path: string }, running = false): Promise<string> => {
     const parts: Uint8Array[] = [];
     const deps = { clock: systemClock, isRunning: async () => running };
-    for await (const part of readLog({ timestamps: false, follow: false, ...options }, deps, new AbortController().signal)) parts.push(part);
+    for await (const part of readLog({ timestamps: false, follow: false, ...options }, deps, new AbortController().signal))
+      parts.push(part);
     return Buffer.concat(parts).toString();
   };
 
@@ -89,7 +90,7 @@ describe('reading log files', () => {
     assert.equal(await read({ path: await file(line(1, 'x'), { '20260101-000001.gz': Buffer.from('no gzip') }) }), 'x\n');
   });
 
-  test('H-261c: Docker\'s JSON is read too; other lines are skipped', async () => {
+  test("H-261c: Docker's JSON is read too; other lines are skipped", async () => {
     const docker = `${JSON.stringify({ log: 'hi\n', stream: 'stdout', time: at(1) })}\ngarbage\n${JSON.stringify({ log: 'part', stream: 'stderr', time: at(2) })}\n`;
     assert.equal(await read({ path: await file(docker) }), 'hi\npart');
     assert.equal(await read({ path: await file(`garbage\n${line(1, 'a')}${at(1)} stdlog F b\n\n${line(2, 'c')}`) }), 'a\nc\n');
@@ -164,7 +165,14 @@ test('H-261b: what is and what is no CRI line', () => {
   const parse = (text: string) => parseLogLine(Buffer.from(text), 'cri');
   assert.equal(parse('2026-01-01T00:00:00Z stdout F')?.content.length, 0);
   assert.equal(parse('2026-01-01T00:00:00.123456789+02:00 stderr P x')?.isComplete, false);
-  for (const bad of ['', 'x', '2026-01-01T00:00:00Z stdout', 'now stdout F x', '2026-01-01T00:00:00Z out F x', '2026-01-01T00:00:00Z stdout Q x']) {
+  for (const bad of [
+    '',
+    'x',
+    '2026-01-01T00:00:00Z stdout',
+    'now stdout F x',
+    '2026-01-01T00:00:00Z out F x',
+    '2026-01-01T00:00:00Z stdout Q x',
+  ]) {
     assert.equal(parse(bad), undefined, bad);
     assert.equal(detectFormat(Buffer.from(bad)), undefined, bad);
   }

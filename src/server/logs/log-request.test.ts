@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { ContainerState, ContainerStatus } from '../../api/gen/kubernetes.ts';
 import { podOf } from '../../../test/support/fake-views.ts';
+import type { ContainerState, ContainerStatus } from '../../api/gen/kubernetes.ts';
 import { checkLogQuery, chooseContainer, chooseRun } from './log-request.ts';
 
 const status = (state: ContainerState | undefined, lastId?: string, containerID = 'containerd://now'): ContainerStatus => ({
@@ -29,7 +29,12 @@ const runs: readonly (readonly [rule: string, status: ContainerStatus | undefine
   ['crash loop', status({ waiting: { reason: 'CrashLoopBackOff' } }, 'last'), false, 'last'],
   ['waiting', status({ waiting: { reason: 'ContainerCreating' } }), false, `${what} is waiting to start: ContainerCreating`],
   ['image', status({ waiting: { reason: 'ErrImagePull' } }), false, `${what} is waiting to start: image can't be pulled`],
-  ['image again', status({ waiting: { reason: 'ImagePullBackOff' } }), false, `${what} is waiting to start: trying and failing to pull image`],
+  [
+    'image again',
+    status({ waiting: { reason: 'ImagePullBackOff' } }),
+    false,
+    `${what} is waiting to start: trying and failing to pull image`,
+  ],
   ['no status', undefined, false, `${what} is not available`],
   ['no state', status(undefined), false, `${what} is waiting to start - no logs yet`],
 ];
@@ -64,7 +69,15 @@ test('H-202: the only container, a wrong one, and too many', () => {
 });
 
 test('H-255: what is wrong with the numbers', () => {
-  const none = { follow: false, previous: false, timestamps: false, tailLines: undefined, limitBytes: undefined, sinceSeconds: undefined, sinceTime: undefined };
+  const none = {
+    follow: false,
+    previous: false,
+    timestamps: false,
+    tailLines: undefined,
+    limitBytes: undefined,
+    sinceSeconds: undefined,
+    sinceTime: undefined,
+  };
   const texts = (query: Partial<typeof none> | Readonly<Record<string, unknown>>) =>
     checkLogQuery({ ...none, ...query }).map((p) => `${p.field}: ${p.message}`);
   assert.deepEqual(texts({ tailLines: -1, limitBytes: 0, sinceSeconds: 0 }), [
