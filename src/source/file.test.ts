@@ -409,6 +409,24 @@ describe('the folder source', { timeout: 60_000 }, () => {
       }
     });
 
+    it('where open files cannot be seen, a pause shorter than the quiet time does not show', async () => {
+      // The second half is written right after the source has read the first.
+      const fileSystem: FileSystem = {
+        ...realFileSystem,
+        isOpenForWriting: async () => false,
+        async read(path, limit) {
+          const contents = await realFileSystem.read(path, limit);
+          if (contents.bytes.length === 3) appendFileSync(path, '\ntwo');
+          return contents;
+        },
+      };
+      const follower = follow({ quietMs: 200 }, { fileSystem });
+      await follower.next();
+      writeFileSync(file('slow.yaml'), 'one');
+      await follower.untilPods('one', 'two');
+      assert.deepEqual(follower.seen.map(namesOf), [[], ['one', 'two']]);
+    });
+
     it('a file that is never closed is believed in the end', async () => {
       const follower = follow({ quietMs: 5, longestWriteMs: 50 });
       await follower.next();
@@ -431,10 +449,26 @@ describe('the folder source', { timeout: 60_000 }, () => {
 
     it('an editor that moves the old file away and writes a new one never takes the Pod away', async () => {
       writeFileSync(file('a.yaml'), 'a u 1');
-      const follower = follow({ quietMs: 100 });
+      // The source looks at the folder in the very moment when there is no such file.
+      let looked = (): void => undefined;
+      const fileSystem: FileSystem = {
+        ...realFileSystem,
+        async list(path) {
+          const names = await realFileSystem.list(path);
+          if (!names.includes('a.yaml')) looked();
+          return names;
+        },
+      };
+      const follower = follow({ quietMs: 300 }, { fileSystem });
       await follower.untilPods('a1');
+      const hasLooked = new Promise<void>((resolve) => {
+        looked = resolve;
+      });
+      const next = follower.next();
       renameSync(file('a.yaml'), file('a.yaml~'));
+      await hasLooked;
       writeFileSync(file('a.yaml'), 'a u 2');
+      await next;
       await follower.untilPods('a2');
       assert.ok(follower.seen.every((s) => s.pods.length === 1));
     });
