@@ -10,6 +10,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { readImageArchive } from '../src/image/oci-archive.ts';
 import { mountsBelow } from '../src/runtime/containerd/mounts.ts';
 import { PrivateContainerd } from '../src/runtime/containerd/private-containerd.ts';
+import { readProcess } from '../src/runtime/containerd/process-table.ts';
 import { CriRuntime } from '../src/runtime/cri/cri-runtime.ts';
 import { systemClock } from '../src/std/clock.ts';
 import { silentLogger } from '../src/std/log.ts';
@@ -29,6 +30,7 @@ interface Demo {
   readonly bridge: string;
   readonly cgroupRoot: string;
   readonly ownerFile: string;
+  readonly agentFile: string;
 }
 
 function demoIn(dir: string): Demo {
@@ -40,6 +42,7 @@ function demoIn(dir: string): Demo {
     bridge: `pindemo-${id}`,
     cgroupRoot: `/${path.basename(dir)}`,
     ownerFile: path.join(dir, 'owner'),
+    agentFile: path.join(dir, 'agent'),
   };
 }
 
@@ -203,12 +206,25 @@ async function cleanUp(demo: Demo): Promise<void> {
   rmSync(demo.dir, { recursive: true, force: true });
 }
 
+/** The agent of a killed demonstration would start its containerd again. */
+async function endAgentOf(demo: Demo): Promise<void> {
+  const pid = existsSync(demo.agentFile) ? Number(readFileSync(demo.agentFile, 'utf8')) : 0;
+  const isThatAgent = async (): Promise<boolean> => {
+    const entry = await readProcess(pid);
+    return entry !== undefined && !entry.isZombie && entry.command.some((word) => word.startsWith(demo.dir));
+  };
+  if (pid === 0 || !(await isThatAgent())) return;
+  process.kill(pid, 'SIGKILL');
+  while (await isThatAgent()) await delay(20);
+}
+
 async function sweepKilledDemos(): Promise<void> {
   for (const name of readdirSync(os.tmpdir()).filter((entry) => entry.startsWith(prefix))) {
     const demo = demoIn(path.join(os.tmpdir(), name));
     const owner = existsSync(demo.ownerFile) ? readFileSync(demo.ownerFile, 'utf8') : '';
     if (owner === '' || existsSync(`/proc/${owner}`)) continue;
     say(`demo: cleaning up after one that was killed (${demo.dir})`);
+    await endAgentOf(demo);
     await cleanUp(demo);
   }
 }
@@ -227,6 +243,7 @@ say(
   canPull ? 'demo: images are pulled from their registry' : 'demo: no registry answers; nginx is an image made here from Debian’s package',
 );
 const agent = startAgent(writeConfig(demo, chooseImages(demo, canPull)));
+writeFileSync(demo.agentFile, String(agent.pid ?? 0));
 const ended = once(agent, 'exit') as Promise<[number | null]>;
 for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   process.on(name, () => {

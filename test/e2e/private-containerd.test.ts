@@ -1,7 +1,7 @@
 // The private containerd on the real programs: it comes up, is found again, is restarted without harm to containers,
 // and leaves nothing.
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -250,5 +250,67 @@ describe('private containerd beside another', { skip: whyNoContainerd() ?? false
     await alone.start(o);
     assert.deepEqual(archives, ['example.test/pause:1'], 'once');
     assert.match(await first.ctr('images', 'list', '-q'), /example\.test\/pause:1/);
+  });
+
+  it('reports an archive that is none and imports the others', async () => {
+    const imagesDir = path.join(first.dir, 'mixed');
+    mkdirSync(imagesDir);
+    writeFileSync(path.join(imagesDir, 'a-broken.tar'), 'no archive');
+    writeFileSync(path.join(imagesDir, '.hidden.tar'), 'no archive');
+    writeFileSync(path.join(imagesDir, 'notes.txt'), 'no archive');
+    const good = { reference: 'example.test/good:1', architecture: 'amd64', entries: [], config: { Entrypoint: ['/good'] } };
+    writeFileSync(path.join(imagesDir, 'good.tar'), await writeImageArchive(good));
+    const { imports } = await first.sameFolders({ imagesDir }).start(o);
+    assert.deepEqual(
+      imports.map((report) => [path.basename(report.file), report.outcome]),
+      [
+        ['a-broken.tar', 'failed'],
+        ['good.tar', 'imported'],
+      ],
+    );
+    const changed = { ...good, config: { Entrypoint: ['/better'] } };
+    writeFileSync(path.join(imagesDir, 'good.tar'), await writeImageArchive(changed));
+    const again = await first.sameFolders({ imagesDir }).start(o);
+    assert.deepEqual(again.imports[1]?.outcome, 'imported', 'an archive with new content replaces the image');
+  });
+
+  it('ends Pods in order when the runtime still answers', async () => {
+    const runtime = connect(first);
+    await runNginx(runtime, 18_470);
+    assert.match(await get(18_470), /Welcome/);
+    await first.daemon.destroy({ signal, runtime, cgroupParents: [] });
+    runtime.close();
+    assert.equal(await first.pid(), undefined);
+    assert.ok(!(await saveNat()).includes(first.bridge));
+  });
+});
+
+describe('private containerd with shared mounts', { skip: whyNoContainerd() ?? false }, () => {
+  let containerd: TestContainerd;
+  before(async () => {
+    containerd = await startContainerd({ name: 'shared', sharedMounts: true });
+  });
+  after(() => containerd?.stop());
+
+  it('lets a volume be mounted with HostToContainer propagation', async () => {
+    const runtime = connect(containerd);
+    const sandbox = sandboxConfig({ uid: 'shared' });
+    const sandboxId = await runtime.runPodSandbox({ config: sandbox, runtimeHandler: '' }, o);
+    const image = (await runtime.imageStatus({ image: offlineImages.busybox }, o))?.id ?? '';
+    const hostPath = path.join(containerd.dir, 'volume');
+    mkdirSync(hostPath);
+    const mount = {
+      containerPath: '/v',
+      hostPath,
+      readonly: false,
+      seLinuxRelabel: false,
+      propagation: 'hostToContainer' as const,
+      recursiveReadOnly: false,
+    };
+    const config = { ...containerConfig(sandbox, { image, command: ['sleep', '100'] }), logPath: '', mounts: [mount] };
+    const id = await runtime.createContainer({ sandboxId, config, sandboxConfig: sandbox }, o);
+    await runtime.startContainer(id, o);
+    assert.equal((await runtime.containerStatus(id, o))?.state, 'running');
+    runtime.close();
   });
 });
