@@ -74,7 +74,10 @@ const keptTerminationLogs = 5;
 /** Mounts may be stacked: how often the list is read again before giving up. */
 const maxUnmountRounds = 5;
 
-/** Every method may be repeated after a failure or a crash of the agent at any point. One call at a time for a Pod. */
+/**
+ * Every method may be repeated after a failure or a crash of the agent at any point. Calls for different containers of a
+ * Pod may overlap; set-up and tear-down of a Pod may not.
+ */
 export class Volumes {
   readonly #rootDir: string;
   readonly #deps: VolumesDeps;
