@@ -249,7 +249,7 @@ test('L-300 a cgroup that stays busy is given up after five attempts', async () 
   const outcome = assert.rejects(cgroups.remove('uid-1', options), /cgroup of pod uid-1 cannot be removed: busy/);
   for (let pause = 0; pause < 4; pause++) {
     while (clock.sleeping === 0) await new Promise((resolve) => setImmediate(resolve));
-    clock.advance(clock.nextWake === undefined ? 0 : clock.nextWake - clock.now());
+    await clock.advance(clock.nextWake === undefined ? 0 : clock.nextWake - clock.now());
   }
   await outcome;
 });

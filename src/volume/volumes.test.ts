@@ -256,7 +256,7 @@ test('L-322 … L-327, C-394 downwardAPI: layout, modes, atomic update, nothing 
   assert.deepEqual([await modeOf(`${directory}/labels`), await modeOf(`${directory}/deep/cpu`)], [0o440, 0o400]);
   await volumes.refresh(labelled({ a: '1', b: 'say "hi"\n' }), buildNode(), options);
   assert.equal(await readlink(`${directory}/..data`), first, 'equal payload');
-  clock.advance(1000);
+  await clock.advance(1000);
   await volumes.refresh(labelled({ a: '2' }), buildNode(), options);
   const second = await readlink(`${directory}/..data`);
   assert.notEqual(second, first);

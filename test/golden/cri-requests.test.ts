@@ -73,7 +73,7 @@ async function requests(pod: Pod): Promise<unknown> {
 for (const file of (await readdir(`${folder}manifests`)).filter((name) => name.endsWith('.yaml'))) {
   test(`golden: ${file} → CRI requests (L-193 … L-268)`, async () => {
     const pod = identified(parse(await readFile(`${folder}manifests/${file}`, 'utf8')) as Pod);
-    const path = `${folder}manifests/${file.replace('.yaml', '.requests.json')}`;
+    const path = `${folder}manifests/${file.replace('.yaml', '.requests.golden')}`;
     const actual = await requests(pod);
     if (process.env['UPDATE_GOLDEN'] === '1') await writeFile(path, `${JSON.stringify(actual, undefined, 2)}\n`);
     assert.deepEqual(actual, JSON.parse(await readFile(path, 'utf8')));
