@@ -56,7 +56,7 @@ describe('requests on real containerd', { skip: whyNoContainerd() }, () => {
   });
 
   after(async () => {
-    await runtime?.close();
+    runtime?.close();
     await containerd?.stop();
     for (const uid of (await cgroups?.list()) ?? []) await cgroups.remove(uid, options);
     await cgroups?.removeAll();
