@@ -1,0 +1,174 @@
+// The cluster mode against a real kube-apiserver and etcd, with the credential of a node: needs KUBEBUILDER_ASSETS.
+import assert from 'node:assert/strict';
+import { type TestContext, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Pod as ApiPod } from '../../src/api/gen/kubernetes.ts';
+import { ClusterMode } from '../../src/mirror/cluster-mode.ts';
+import { isApiError, paths } from '../../src/mirror/kube-api.ts';
+import type { NodeFacts } from '../../src/mirror/node-object.ts';
+import { StatusStore } from '../../src/status/status-store.ts';
+import { systemClock } from '../../src/std/clock.ts';
+import { silentLogger } from '../../src/std/log.ts';
+import { noMetrics } from '../../src/std/metrics.ts';
+import { systemRandom } from '../../src/std/random.ts';
+import { type Envtest, envtestMissing, startEnvtest } from '../support/envtest.ts';
+import { nodeName, runningStatus, staticPod } from '../support/mirror-fixtures.ts';
+
+const missing = envtestMissing();
+if (missing !== undefined) console.error(`SKIPPED: ${missing}`);
+const options = missing === undefined ? { timeout: 180_000 } : { skip: missing };
+
+const { signal } = new AbortController();
+
+const facts: NodeFacts = {
+  addresses: [
+    { type: 'InternalIP', address: '192.0.2.1' },
+    { type: 'InternalIP', address: '2001:db8::1' },
+    { type: 'Hostname', address: nodeName },
+  ],
+  capacity: { cpu: '4', memory: '8000Ki', pods: '110', 'ephemeral-storage': '1Gi' },
+  allocatable: { cpu: '4', memory: '7000Ki', pods: '110', 'ephemeral-storage': '1Gi' },
+  nodeInfo: {
+    architecture: 'amd64',
+    bootID: 'b',
+    containerRuntimeVersion: 'containerd://2.0.0',
+    kernelVersion: '6',
+    kubeProxyVersion: '',
+    kubeletVersion: 'v1.36.2',
+    machineID: 'm',
+    operatingSystem: 'linux',
+    osImage: 'Debian',
+    systemUUID: 's',
+  },
+  agentPort: 10250,
+  images: [{ names: ['a@sha256:1', 'a:1'], sizeBytes: 1 }],
+  pressure: { memory: false, disk: false, pid: false },
+  readyProblems: [],
+};
+
+async function join(t: TestContext, env: Envtest) {
+  const status = new StatusStore({ clock: systemClock });
+  const cluster = new ClusterMode(
+    {
+      node: {
+        nodeName,
+        labels: { 'example.com/role': 'edge' },
+        taints: [],
+        architecture: 'amd64',
+        maxImages: 50,
+        register: true,
+        statusUpdateFrequencyMs: 10_000,
+        statusReportFrequencyMs: 300_000,
+      },
+      kubeconfigPath: await env.nodeKubeconfig(nodeName),
+      certificateDirectory: env.directory,
+      rotateCertificates: false,
+      serverTlsBootstrap: false,
+      leaseDurationSeconds: 40,
+      apiQps: 50,
+      apiBurst: 100,
+      eventQps: 50,
+      eventBurst: 100,
+      tokenTtlMs: 120_000,
+      allowedTtlMs: 300_000,
+      deniedTtlMs: 30_000,
+      userAgent: 'pinpod/test',
+    },
+    {
+      status,
+      sourcesReady: () => true,
+      facts: { read: async () => facts, subscribe: () => () => undefined },
+      events: { record: () => undefined },
+      clock: systemClock,
+      random: systemRandom,
+      logger: silentLogger,
+      metrics: noMetrics,
+    },
+  );
+  const stop = new AbortController();
+  const running = cluster.run({ signal: stop.signal }).catch((error: unknown) => error);
+  t.after(async () => {
+    stop.abort(new Error('stop'));
+    await running;
+  });
+  return { status, cluster };
+}
+
+async function read(env: Envtest, path: string): Promise<ApiPod | undefined> {
+  try {
+    return (await env.admin.request({ method: 'GET', path }, { signal })) as ApiPod;
+  } catch (error) {
+    if (isApiError(error, 'not-found', 'unreachable')) return undefined;
+    throw error;
+  }
+}
+
+/** A real server needs real time: waits for a state, and asserts none of it. */
+async function eventually(env: Envtest, path: string, condition: (object: ApiPod | undefined) => boolean): Promise<ApiPod | undefined> {
+  for (let i = 0; i < 1200; i++) {
+    const object = await read(env, path);
+    if (condition(object)) return object;
+    await delay(50);
+  }
+  throw new Error(`${path} did not get there: ${JSON.stringify(await read(env, path))}`);
+}
+
+test('C-053 … C-056, C-102: node, lease, mirror, status, deletion, replacement, removal, an outage', options, async (t) => {
+  const env = await startEnvtest();
+  t.after(() => env.close());
+  const w = await join(t, env);
+  const path = paths.pod('default', `web-${nodeName}`);
+  const pod = staticPod('aaaa');
+  w.status.publish(pod, runningStatus);
+
+  const first = await eventually(env, path, (p) => p?.status?.phase === 'Running');
+  const node = await read(env, paths.node(nodeName));
+  assert.equal(node?.metadata?.labels?.['example.com/role'], 'edge');
+  assert.deepEqual(first?.metadata?.ownerReferences, [
+    { apiVersion: 'v1', kind: 'Node', name: nodeName, uid: node?.metadata?.uid, controller: true },
+  ]);
+  assert.equal(first?.metadata?.annotations?.['kubernetes.io/config.mirror'], 'aaaa');
+  assert.deepEqual(first?.status?.podIPs, [{ ip: '10.0.0.2' }]);
+  assert.equal(first?.status?.containerStatuses?.[0]?.ready, true);
+  await eventually(env, `${paths.leases}/${nodeName}`, (lease) => lease !== undefined);
+  w.cluster.events.record(
+    { kind: 'Pod', namespace: 'default', name: `web-${nodeName}`, uid: 'aaaa' },
+    'Normal',
+    'Started',
+    'Container started',
+  );
+  await eventually(env, paths.events('default'), (list) => JSON.stringify(list).includes('Container started'));
+
+  w.status.publish(pod, {
+    ...runningStatus,
+    podIP: '10.0.0.3',
+    podIPs: [{ ip: '10.0.0.3' }],
+    conditions: [{ type: 'Ready', status: 'False', reason: 'ContainersNotReady' }],
+  });
+  const second = await eventually(env, path, (p) => p?.status?.podIP === '10.0.0.3');
+  assert.deepEqual(second?.status?.podIPs, [{ ip: '10.0.0.3' }], 'replaced, not merged');
+  assert.ok(!second?.status?.conditions?.some((c) => c.type === 'PodScheduled'), 'a condition that is gone is deleted');
+
+  for (const gracePeriodSeconds of [30, 0]) {
+    const before = await read(env, path);
+    await env.admin.request({ method: 'DELETE', path, body: { kind: 'DeleteOptions', apiVersion: 'v1', gracePeriodSeconds } }, { signal });
+    await eventually(env, path, (p) => p !== undefined && p.metadata?.uid !== before?.metadata?.uid && p.status?.podIP === '10.0.0.3');
+  }
+
+  const next = staticPod('bbbb', { image: 'registry/web:2' });
+  w.status.publish(pod, runningStatus, { stage: 'terminated', leaving: true });
+  w.status.publish(next, runningStatus);
+  const replaced = await eventually(env, path, (p) => p?.spec?.containers[0]?.image === 'registry/web:2' && p.status?.phase === 'Running');
+  assert.equal(replaced?.metadata?.generation, 1);
+
+  await env.stopServer();
+  w.status.publish(next, runningStatus, { stage: 'terminated', leaving: true });
+  w.status.publish(staticPod('cccc', { name: 'db' }), runningStatus);
+  await env.startServer();
+  await eventually(env, path, (p) => p === undefined);
+  await eventually(env, paths.pod('default', `db-${nodeName}`), (p) => p?.status?.phase === 'Running');
+  assert.deepEqual(
+    w.cluster.faults.list().filter((f) => f.area === 'mirror'),
+    [],
+  );
+});
