@@ -3,7 +3,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Pod } from '../../api/pod.ts';
-import { messageOf, RuntimeError } from '../../std/errors.ts';
+import { AgentError, messageOf, RuntimeError } from '../../std/errors.ts';
 import type { Logger } from '../../std/log.ts';
 import { writeResponse } from '../listener.ts';
 import { chooseContainer, LogUnavailable, plainId, statusOf } from '../logs/log-request.ts';
@@ -24,6 +24,13 @@ export interface PodStreamsDeps {
   readonly signal: AbortSignal;
 }
 
+/** Nothing to connect to: answered as plain text, which kubectl prints whole (H-214). */
+class NoStream extends AgentError {
+  constructor(message: string) {
+    super('no-stream', message);
+  }
+}
+
 const podsName = { group: '', resource: 'pods', kind: 'Pod' } as const;
 const pattern = /^\/api\/v1\/namespaces\/([^/]+)\/pods\/([^/]+)\/(exec|attach|portforward)\/?$/;
 
@@ -33,9 +40,12 @@ export async function podStream(request: IncomingMessage, socket: Duplex, head: 
     const target = await resolveTarget(request, user, deps);
     await passThrough({ request, socket, head, target: new URL(target) }, { log: deps.log, signal: deps.signal });
   } catch (error) {
+    if (error instanceof NoStream) {
+      writeResponse(socket, 500, 'Internal Server Error', { 'Content-Type': 'text/plain; charset=utf-8' }, error.message);
+      return;
+    }
     const { status } = toApiError(error);
     deps.log.debug('stream refused', { path: request.url, code: status.code, error: messageOf(error) });
-    // A plain text is what older kubectl prints whole; Status objects are decoded by all (H-214).
     writeResponse(socket, status.code, status.reason ?? 'Error', { 'Content-Type': 'application/json' }, `${JSON.stringify(status)}\n`);
   }
 }
@@ -65,7 +75,7 @@ async function resolveTarget(request: IncomingMessage, user: User, deps: PodStre
   if (kind === 'portforward') {
     const uid = deps.staticUid(namespace, name);
     const target = uid === undefined ? undefined : await deps.runtime.portForward({ podUid: uid }, { signal });
-    if (target === undefined) throw new ApiError(500, 'InternalError', `pod not found (${JSON.stringify(`${name}_${namespace}`)})`);
+    if (target === undefined) throw new NoStream(`pod not found (${JSON.stringify(`${name}_${namespace}`)})`);
     return target;
   }
   const container = chooseContainer(pod, url.searchParams.get('container') ?? '');
@@ -75,7 +85,7 @@ async function resolveTarget(request: IncomingMessage, user: User, deps: PodStre
   if (!streams.stdin && !streams.stdout && !streams.stderr) throw badRequest('you must specify at least 1 of stdin, stdout, stderr');
   const status = statusOf(pod, container);
   const containerId = status?.state?.running === undefined ? undefined : plainId(status.containerID);
-  if (containerId === undefined) throw new ApiError(500, 'InternalError', `container not found (${JSON.stringify(container)})`);
+  if (containerId === undefined) throw new NoStream(`container not found (${JSON.stringify(container)})`);
   if (kind === 'exec') {
     const command = url.searchParams.getAll('command');
     if (command.length === 0) throw badRequest('you must specify a command');
