@@ -189,7 +189,7 @@ describe('kubectl against the API server', { skip: whyNoKubectl() }, () => {
   }
 
   test('C-311 C-312: two kinds, and all', async () => {
-    assert.match(await out('get', 'pod,node'), /^NAME +READY[^]*\npod\/web-node1 [^]*\n\nNAME +STATUS[^]*\nnode\/node1 /);
+    assert.match(await out('get', 'pod,node'), /^NAME +READY[\s\S]*\npod\/web-node1 [\s\S]*\n\nNAME +STATUS[\s\S]*\nnode\/node1 /);
     assert.match(await out('get', 'all', '-l', 'app'), /^NAME +READY.*\npod\/web-node1 .*\n$/);
   });
 
@@ -221,7 +221,7 @@ describe('kubectl against the API server', { skip: whyNoKubectl() }, () => {
     );
     assert.match(await out('api-versions'), /\nmetrics\.k8s\.io\/v1beta1\nv1\n$/);
     assert.match(await out('explain', 'pod.spec.hostNetwork'), /^KIND: {7}Pod\nVERSION: {4}v1\n\nFIELD: hostNetwork <boolean>\n/);
-    assert.match(await out('explain', 'pod'), /\nFIELDS:\n[^]*spec\t<PodSpec>\n/);
+    assert.match(await out('explain', 'pod'), /\nFIELDS:\n[\s\S]*spec\t<PodSpec>\n/);
     assert.match(await out('version'), /\nServer Version: v1\.36\.2\n$/);
     assert.match(await out('cluster-info'), /Kubernetes control plane.* is running at .*https:\/\/127\.0\.0\.1:\d+/);
   });
@@ -259,7 +259,7 @@ describe('kubectl against the API server', { skip: whyNoKubectl() }, () => {
       const input = 'apiVersion: v1\nkind: Pod\nmetadata: {name: web-node1}\nspec: {containers: [{name: c, image: x}]}\n';
       const result = await r.kubectl.run(args, { input });
       assert.equal(result.code, 1);
-      assert.match(result.err, /\(Forbidden\)[^]*this node runs static pods only; (edit the|put a) manifest/);
+      assert.match(result.err, /\(Forbidden\)[\s\S]*this node runs static pods only; (edit the|put a) manifest/);
       assert.doesNotMatch(result.err, /failed to download openapi/);
     });
   }
@@ -544,8 +544,11 @@ describe('who gets in, and what a client may do to the server', () => {
     });
 
   test('oversize headers and nonsense are answered with a Status, and the server goes on', async () => {
-    assert.match(await raw(`GET /version HTTP/1.1\r\nHost: x\r\nX: ${'a'.repeat(400_000)}\r\n\r\n`), /^HTTP\/1\.1 431 [^]*"kind":"Status"/);
-    assert.match(await raw('nonsense\r\n\r\n'), /^HTTP\/1\.1 400 [^]*"kind":"Status"/);
+    assert.match(
+      await raw(`GET /version HTTP/1.1\r\nHost: x\r\nX: ${'a'.repeat(400_000)}\r\n\r\n`),
+      /^HTTP\/1\.1 431 [\s\S]*"kind":"Status"/,
+    );
+    assert.match(await raw('nonsense\r\n\r\n'), /^HTTP\/1\.1 400 [\s\S]*"kind":"Status"/);
     assert.match(await raw('GET /api/v1/../../etc/passwd HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n'), /^HTTP\/1\.1 404 /);
     assert.match(await raw('GET http://[ HTTP/1.1\r\nHost: [\r\nConnection: close\r\n\r\n'), /^HTTP\/1\.1 400 /);
     assert.match(await raw('GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n'), /^HTTP\/1\.1 200 /);

@@ -1,0 +1,375 @@
+// The kubelet's listeners over real sockets with fake views: what is answered where, and to whom.
+import assert from 'node:assert/strict';
+import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { request as httpRequest } from 'node:http';
+import { request as httpsRequest } from 'node:https';
+import path from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { PrometheusMetrics } from '../../src/agent/metrics.ts';
+import { issueCertificate } from '../../src/server/issue-certificate.ts';
+import { KubeletServer, type KubeletServerOptions } from '../../src/server/kubelet-server.ts';
+import type { ReviewView } from '../../src/server/views.ts';
+import { systemClock } from '../../src/std/clock.ts';
+import { silentLogger } from '../../src/std/log.ts';
+import { type FakeViews, fakeViews, podOf } from '../support/fake-views.ts';
+
+type Auth = NonNullable<KubeletServerOptions['main']>['auth'];
+
+const openAuth: Auth = {
+  anonymous: false,
+  webhook: false,
+  tokenTtlMs: 60_000,
+  mode: 'AlwaysAllow',
+  authorizedTtlMs: 60_000,
+  unauthorizedTtlMs: 60_000,
+};
+
+interface Answer {
+  readonly code: number;
+  readonly text: string;
+  readonly headers: Readonly<Record<string, string | readonly string[] | undefined>>;
+}
+
+interface World {
+  readonly dir: string;
+  readonly views: FakeViews;
+  readonly server: KubeletServer;
+  readonly client: { readonly cert: string; readonly key: string };
+  readonly reviews: { readonly asked: string[] };
+  main(target: string, options?: CallOptions): Promise<Answer>;
+  readOnly(target: string): Promise<Answer>;
+  healthz(target: string): Promise<Answer>;
+}
+
+interface CallOptions {
+  readonly method?: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** False: without the client certificate. */
+  readonly certificate?: boolean;
+}
+
+async function world(
+  change: { readonly auth?: Partial<Auth>; readonly debugging?: boolean; readonly reviews?: ReviewView } = {},
+): Promise<World> {
+  const dir = await mkdtemp('/tmp/klet-');
+  const common = { names: [], notBefore: Date.now() - 3_600_000, notAfter: Date.now() + 3_600_000, algorithm: 'ecdsa' } as const;
+  const ca = await issueCertificate({ ...common, kind: 'ca', commonName: 'ca', organization: undefined, issuer: undefined });
+  const client = await issueCertificate({ ...common, kind: 'client', commonName: 'bob', organization: 'team', issuer: ca });
+  await writeFile(path.join(dir, 'ca.crt'), ca.certificate);
+  await mkdir(path.join(dir, 'log'));
+  await writeFile(path.join(dir, 'log', 'syslog'), 'a line\n');
+  await symlink('/etc/passwd', path.join(dir, 'log', 'escape'));
+  const cLog = path.join(dir, 'c.log');
+  await writeFile(cLog, '2026-01-01T00:00:00Z stdout F hello\n2026-01-01T00:00:01Z stdout F world\n');
+  const views = fakeViews([podOf()]);
+  views.runtime.containers.set('c-id', { id: 'c-id', running: true, logPath: cLog });
+  const asked: string[] = [];
+  const metrics = new PrometheusMetrics();
+  metrics.declareProcess({
+    nodeName: 'node1',
+    major: '1',
+    minor: '36',
+    gitVersion: 'v1.36.2',
+    gitCommit: 'x',
+    buildDate: 'x',
+    platform: 'x',
+    engine: 'x',
+  });
+  metrics.histogram({ name: 'prober_probe_duration_seconds', help: 'x', labels: ['pod'] }).observe(1, { pod: 'p' });
+  const server = new KubeletServer(
+    {
+      nodeName: 'node1',
+      main: {
+        address: '127.0.0.1',
+        port: 0,
+        certificate: { kind: 'selfSigned', folder: path.join(dir, 'pki'), host: 'node1' },
+        clientCaFile: path.join(dir, 'ca.crt'),
+        minVersion: 'TLSv1.2',
+        cipherSuites: [],
+        auth: { ...openAuth, ...change.auth },
+      },
+      readOnly: { address: '127.0.0.1', port: 0 },
+      healthz: { address: '127.0.0.1', port: 0 },
+      enableDebuggingHandlers: change.debugging ?? true,
+      enableSystemLogHandler: true,
+      systemLogDir: path.join(dir, 'log'),
+    },
+    {
+      ...views,
+      metricsView: metrics,
+      metrics,
+      health: ['ping', 'log', 'syncloop'].map((name) => ({ name, check: () => undefined })),
+      reviews: change.reviews,
+      clock: systemClock,
+      log: silentLogger,
+    },
+  );
+  await server.start();
+  while (server.ports.healthz === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+  const send = (isTls: boolean, port: number, target: string, options: CallOptions): Promise<Answer> =>
+    new Promise((resolve, reject) => {
+      const { method = 'GET', headers = {}, certificate = true } = options;
+      const tls = isTls ? { rejectUnauthorized: false, ...(certificate ? { cert: client.certificate, key: client.key } : {}) } : {};
+      const request = (isTls ? httpsRequest : httpRequest)(
+        { host: '127.0.0.1', port, path: target, method, headers, agent: false, ...tls },
+        (response) => {
+          let text = '';
+          response.on('data', (data: Buffer) => {
+            text += data.toString();
+          });
+          response.on('end', () => resolve({ code: response.statusCode ?? 0, text, headers: response.headers }));
+        },
+      );
+      request.on('error', reject);
+      request.end();
+    });
+  return {
+    dir,
+    views,
+    server,
+    client: { cert: client.certificate, key: client.key },
+    reviews: { asked },
+    main: (target, options = {}) => send(true, server.ports.main, target, options),
+    readOnly: (target) => send(false, server.ports.readOnly, target, {}),
+    healthz: (target) => send(false, server.ports.healthz, target, {}),
+  };
+}
+
+async function end(w: World | undefined): Promise<void> {
+  await w?.server.stop();
+  if (w !== undefined) await rm(w.dir, { recursive: true });
+}
+
+describe('the kubelet server', () => {
+  let w: World;
+  before(async () => {
+    w = await world();
+  });
+  after(() => end(w));
+
+  test('C-460: the health listener', async () => {
+    assert.deepEqual([(await w.healthz('/healthz')).text, (await w.healthz('/healthz/ping')).text], ['ok', 'ok']);
+    assert.deepEqual([(await w.healthz('/metrics')).code, (await w.healthz('/healthz/syncloop')).code], [404, 404]);
+  });
+
+  test("C-461: nobody gets 401, the cluster's certificate ok", async () => {
+    const nobody = await w.main('/healthz', { certificate: false });
+    assert.deepEqual([nobody.code, nobody.text], [401, 'Unauthorized']);
+    assert.equal((await w.main('/healthz')).text, 'ok');
+    assert.equal((await w.main('/healthz?verbose')).text, '[+]ping ok\n[+]log ok\n[+]syncloop ok\nhealthz check passed\n');
+    assert.equal((await w.main('/livez')).code, 404);
+  });
+
+  test('C-463: pods, running pods, configuration, summary, resource metrics', async () => {
+    const pods = JSON.parse((await w.main('/pods')).text);
+    assert.deepEqual([pods.kind, pods.items[0].metadata.uid, pods.items[0].kind], ['PodList', 'uid-web-node1', undefined]);
+    assert.deepEqual(Object.keys(pods.items[0].metadata.annotations).sort(), [
+      'kubernetes.io/config.hash',
+      'kubernetes.io/config.seen',
+      'kubernetes.io/config.source',
+    ]);
+    assert.equal((await w.main('/runningpods')).code, 307);
+    assert.deepEqual(JSON.parse((await w.main('/runningpods/')).text).items[0].spec.containers, [
+      { name: 'c', image: 'sha256:1', resources: {} },
+    ]);
+    assert.equal(JSON.parse((await w.main('/configz')).text).kubeletconfig.syncFrequency, '1m0s');
+    const time = Date.UTC(2026, 0, 1);
+    const cpu = { time, usageNanoCores: 1000, usageCoreNanoSeconds: 2_500_000_000 };
+    const memory = { time, workingSetBytes: 4096, usageBytes: 8192 };
+    const container = { name: 'c', startedAt: time, cpu, memory };
+    const usage = { namespace: 'default', name: 'web-node1', uid: 'uid-web-node1', startedAt: time };
+    w.views.stats.podUsages = [
+      { ...usage, containers: [container] },
+      { ...usage, name: 'idle-node1', containers: [] },
+    ];
+    w.views.stats.nodeUsage = { startedAt: time, cpu, memory, systemContainers: [] };
+    const summary = JSON.parse((await w.main('/stats/summary?only_cpu_and_memory=true')).text);
+    assert.deepEqual(summary.node.cpu, { time: '2026-01-01T00:00:00Z', usageNanoCores: 1000, usageCoreNanoSeconds: 2_500_000_000 });
+    assert.deepEqual(
+      summary.pods.map((p: { podRef: unknown }) => p.podRef),
+      [{ name: 'web-node1', namespace: 'default', uid: 'uid-web-node1' }],
+    );
+    const resource = (await w.main('/metrics/resource')).text.split('\n');
+    assert.ok(resource.includes(`container_cpu_usage_seconds_total{container="c",namespace="default",pod="web-node1"} 2.5 ${time}`));
+    assert.ok(resource.includes(`pod_memory_working_set_bytes{namespace="default",pod="web-node1"} 4096 ${time}`));
+    assert.ok(resource.includes(`container_start_time_seconds{container="c",namespace="default",pod="web-node1"} ${time / 1000}`));
+    assert.ok(resource.includes('resource_scrape_error 0'));
+  });
+
+  test('C-464: the read-only listener', async () => {
+    for (const target of ['/pods', '/metrics', '/stats/summary', '/healthz']) assert.equal((await w.readOnly(target)).code, 200, target);
+    for (const target of ['/containerLogs/default/web-node1/c', '/exec/default/web-node1/c', '/runningpods/', '/run/a/b/c', '/logs/']) {
+      const answer = await w.readOnly(target);
+      assert.deepEqual([answer.code, answer.text], [405, 'Debug endpoints are disabled.\n'], target);
+    }
+    assert.deepEqual(
+      [(await w.readOnly('/configz')).code, (await w.readOnly('/checkpoint/a/b/c')).code, (await w.readOnly('/x')).code],
+      [404, 404, 404],
+    );
+  });
+
+  test('H-276 H-255: container logs, the older tail, and bad numbers', async () => {
+    const log = (query: string) => w.main(`/containerLogs/default/web-node1/c?${query}`);
+    assert.equal((await log('')).text, 'hello\nworld\n');
+    assert.deepEqual(
+      [(await log('tail=1')).text, (await log('tail=all')).text, (await log('tailLines=0')).text],
+      ['world\n', 'hello\nworld\n', ''],
+    );
+    const bad = await log('tailLines=-1');
+    assert.deepEqual([bad.code, bad.text], [422, '{"message": "Invalid request."}']);
+    const unreadable = await log('tailLines=x');
+    assert.deepEqual([unreadable.code, unreadable.text], [400, '{"message": "Unable to decode query."}']);
+    const previous = await log('previous=true');
+    assert.deepEqual([previous.code, previous.text], [400, 'previous terminated container "c" in pod "web-node1" not found']);
+    assert.equal((await w.main('/containerLogs/default/nope/c')).code, 404);
+  });
+
+  test('H-278 H-279a: run, checkpoint', async () => {
+    const run = await w.main('/run/default/web-node1/c?cmd=echo%20hi', { method: 'POST' });
+    assert.deepEqual([run.code, run.text], [200, 'echo hi']);
+    assert.equal((await w.main('/run/default/web-node1/uid-web-node1/c?cmd=id', { method: 'POST' })).code, 200);
+    assert.equal((await w.main('/run/default/web-node1/other/c?cmd=id', { method: 'POST' })).text, 'pod not found');
+    assert.equal((await w.main('/run/default/web-node1/c?cmd=id')).code, 405);
+    assert.deepEqual((await w.main('/checkpoint/default/nope/c', { method: 'POST' })).text, 'pod does not exist\n');
+    assert.match(
+      (await w.main('/checkpoint/default/web-node1/c', { method: 'POST' })).text,
+      /^checkpointing of default\/web-node1\/c failed/,
+    );
+  });
+
+  test('H-279b: files under the log folder, and nothing else', async () => {
+    assert.match((await w.main('/logs/')).text, /<a href="syslog">syslog<\/a>/);
+    assert.equal((await w.main('/logs/syslog')).text, 'a line\n');
+    for (const target of [
+      '/logs/../ca.crt',
+      '/logs/..%2fca.crt',
+      '/logs/%2e%2e/ca.crt',
+      '/logs/escape',
+      '/logs/%00',
+      '/logs/%ff',
+      '/logs/none',
+    ]) {
+      assert.equal((await w.main(target)).code, 404, target);
+    }
+  });
+
+  const upgrade = { Connection: 'Upgrade', Upgrade: 'SPDY/3.1', 'X-Stream-Protocol-Version': 'v4.channel.k8s.io' };
+  const streams: readonly (readonly [target: string, code: number, text: string])[] = [
+    ['/exec/default/nope/c?command=id&output=1', 404, 'pod does not exist'],
+    ['/exec/default/web-node1/other/c?command=id&output=1', 404, 'pod not found'],
+    ['/exec/default/web-node1/c?command=id', 400, 'you must specify at least 1 of stdin, stdout, stderr'],
+    ['/exec/default/web-node1/c?command=id&output=true', 400, 'you must specify at least 1 of stdin, stdout, stderr'],
+    ['/exec/default/web-node1/x?command=id&output=1', 500, 'container not found ("x")'],
+    ['/attach/default/web-node1/x?output=1', 500, 'container x not found in pod web-node1_default'],
+    ['/portForward/default/nope', 404, 'pod does not exist'],
+    ['/portForward/default/web-node1/other', 404, 'pod not found'],
+    ['/pods', 404, '404 page not found\n'],
+  ];
+  for (const [target, code, text] of streams) {
+    test(`H-249: an upgrade of ${target} is refused with ${code}`, async () => {
+      const answer = await w.main(target, { method: 'POST', headers: upgrade });
+      assert.deepEqual([answer.code, answer.text], [code, text]);
+    });
+  }
+
+  test('H-249: without an upgrade there is no stream', async () => {
+    assert.equal((await w.main('/exec/default/web-node1/c?output=1', { method: 'POST' })).code, 400);
+  });
+
+  test('H-246 H-201: what the runtime is asked for; one it cannot reach is a 500 (C-468)', async () => {
+    const answer = await w.main('/exec/default/web-node1/c?command=sh&command=-c&command=id&input=1&output=1&error=1&tty=1', {
+      method: 'POST',
+      headers: upgrade,
+    });
+    assert.equal(answer.code, 500);
+    assert.deepEqual(w.views.runtime.calls.at(-1), {
+      call: 'exec',
+      request: { tty: true, stdin: true, stdout: true, stderr: false, containerId: 'c-id', command: ['sh', '-c', 'id'] },
+    });
+  });
+
+  test('H-350 H-351 H-360 H-387 H-414 H-422: metrics', async () => {
+    const text = (await w.main('/metrics')).text;
+    assert.match(text, /^kubelet_node_name\{node="node1"\} 1$/m);
+    assert.match(text, /^kubelet_http_requests_total\{method="GET",path="pods",server_type="readwrite",long_running="false"\} \d+$/m);
+    assert.match(text, /^process_resident_memory_bytes [1-9]\d+$/m);
+    assert.match(text, /^process_cpu_seconds_total \d/m);
+    const families = [...text.matchAll(/^# TYPE (\S+)/gm)].map((m) => m[1] ?? '');
+    assert.deepEqual(families, [...families].sort());
+    assert.doesNotMatch(text, /prober_/);
+    assert.match((await w.main('/metrics/probes')).text, /^prober_probe_duration_seconds_count\{pod="p"\} 1$/m);
+    assert.match((await w.main('/metrics/slis')).text, /^kubernetes_healthcheck\{name="ping",type="healthz"\} 1$/m);
+    assert.match(String((await w.main('/metrics')).headers['content-type']), /^text\/plain; version=0\.0\.4/);
+  });
+
+  test('C-466 H-306: the certificate is our own, kept, and no older TLS is spoken', async () => {
+    const { X509Certificate } = await import('node:crypto');
+    const text = await readFile(path.join(w.dir, 'pki', 'kubelet.crt'), 'utf8');
+    assert.equal(text.match(/BEGIN CERTIFICATE/g)?.length, 2);
+    const certificate = new X509Certificate(text);
+    assert.match(certificate.subject, /^CN=node1@\d+$/);
+    assert.match(certificate.issuer, /^CN=node1-ca@\d+$/);
+    assert.deepEqual(
+      [certificate.subjectAltName, certificate.keyUsage, certificate.publicKey.asymmetricKeyDetails?.modulusLength],
+      ['DNS:node1', ['1.3.6.1.5.5.7.3.1'], 2048],
+    );
+    const { selfSignedCertificate } = await import('../../src/server/kubelet/serving-certificate.ts');
+    const again = await selfSignedCertificate({ folder: path.join(w.dir, 'pki'), host: 'node1' }, { clock: systemClock });
+    assert.equal(again.certificate, text);
+    const { connect } = await import('node:tls');
+    const old = await new Promise<string>((resolve) => {
+      const socket = connect(
+        { host: '127.0.0.1', port: w.server.ports.main, rejectUnauthorized: false, minVersion: 'TLSv1', maxVersion: 'TLSv1.1' },
+        () => resolve('connected'),
+      );
+      socket.on('error', () => resolve('refused'));
+    });
+    assert.equal(old, 'refused');
+  });
+});
+
+test('H-279g: without debugging handlers there are no streams and no logs', async () => {
+  const w = await world({ debugging: false });
+  for (const target of ['/exec/default/web-node1/c', '/containerLogs/default/web-node1/c', '/run/a/b/c', '/runningpods/', '/logs/']) {
+    assert.equal((await w.main(target)).code, 405, target);
+  }
+  const upgrade = { Connection: 'Upgrade', Upgrade: 'SPDY/3.1' };
+  assert.equal((await w.main('/exec/default/web-node1/c?output=1', { method: 'POST', headers: upgrade })).code, 405);
+  await end(w);
+});
+
+test('H-300a … H-301d, C-462, C-467: tokens and authorization by the cluster', async () => {
+  const asked: string[] = [];
+  const state = { broken: false };
+  const reviews: ReviewView = {
+    async tokenReview(token) {
+      if (state.broken) throw new Error('down');
+      asked.push(`token ${token}`);
+      return token === 'good' ? { name: 'scraper', groups: ['metrics'] } : undefined;
+    },
+    async subjectAccessReview({ user, verb, subresource }) {
+      if (state.broken) throw new Error('down');
+      asked.push(`${user.name} ${verb} ${subresource}`);
+      return user.name === 'scraper' && subresource === 'metrics';
+    },
+  };
+  const w = await world({ auth: { anonymous: true, webhook: true, mode: 'Webhook' }, reviews });
+  const as = (token: string): CallOptions => ({ certificate: false, headers: { authorization: `Bearer ${token}` } });
+  assert.equal((await w.main('/metrics/resource', as('good'))).code, 200);
+  assert.equal((await w.main('/metrics/resource', as('good'))).code, 200);
+  assert.deepEqual(asked, ['token good', 'scraper get metrics'], 'answers are kept for a while');
+  assert.deepEqual([(await w.main('/metrics', as('bad'))).code, (await w.main('/metrics', { certificate: false })).code], [401, 403]);
+  const bob = await w.main('/pods');
+  assert.deepEqual([bob.code, bob.text], [403, 'Forbidden (user=bob, verb=get, resource=nodes, subresource(s)=[pods proxy])']);
+  assert.equal((await w.main('/nothing')).code, 404, 'a path that does not exist is a 404 to everybody known');
+  const upgrade = { Connection: 'Upgrade', Upgrade: 'SPDY/3.1' };
+  assert.equal((await w.main('/exec/default/web-node1/c?output=1', { method: 'POST', headers: upgrade })).code, 403);
+  state.broken = true;
+  const failing = await w.main('/configz');
+  assert.deepEqual(
+    [failing.code, failing.text],
+    [500, 'Authorization error (user=bob, verb=get, resource=nodes, subresource(s)=[configz proxy])'],
+  );
+  assert.deepEqual(w.views.runtime.calls, []);
+  await end(w);
+});
