@@ -141,9 +141,9 @@ async function send(
   try {
     return await new Promise((resolve, reject) => {
       request.on('error', (error) => reject(signal.aborted ? signal.reason : error));
-      request.on('response', (response) =>
-        readBody(response, limitBytes, signal).then((bytes) => resolve(toAnswer(response, bytes)), reject),
-      );
+      request.on('response', (response) => {
+        readBody(response, limitBytes, signal).then((bytes) => resolve(toAnswer(response, bytes)), reject);
+      });
       request.end();
     });
   } finally {
