@@ -33,7 +33,7 @@ const table: Readonly<Record<string, Rule>> = {
   image: { may: ['runtime', 'pod', 'api', 'std'], packages: ['tar-stream', 'valibot', 'yaml'] },
   volume: { may: ['runtime', 'pod', 'api', 'std'], packages: [] },
   cgroup: { may: ['runtime', 'pod', 'api', 'std'], packages: [] },
-  mirror: { may: ['status', 'api', 'std'], packages: ['@kubernetes/client-node'] },
+  mirror: { may: ['status', 'api', 'std'], packages: ['@kubernetes/client-node', '@peculiar/x509', 'reflect-metadata'] },
   server: {
     may: ['api', 'std'],
     packages: ['hono', '@hono/node-server', 'ws', '@peculiar/x509', 'reflect-metadata', 'prom-client', '@bufbuild/protobuf'],
