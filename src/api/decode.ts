@@ -265,11 +265,7 @@ class Decoder {
 
   /** Undefined for null and for what could not be decoded (which is then reported). */
   #value(node: ManifestNode, type: FieldType, link: Link): unknown {
-    this.#values += 1;
-    if (this.#values > maxValues) {
-      if (this.#values === maxValues + 1) this.report(link, node.offset, `too many values: more than ${maxValues} after expanding aliases`);
-      return undefined;
-    }
+    if (this.#isTooMuch(node, link)) return undefined;
     if (node.kind === 'scalar' && node.value === null) return undefined;
     switch (type.kind) {
       case 'object':
@@ -279,7 +275,7 @@ class Decoder {
       case 'map':
         return this.#map(node, type.item, link);
       case 'scalar':
-        if (type.name === 'any') return this.#any(node);
+        if (type.name === 'any') return this.#any(node, link);
         return node.kind === 'scalar' ? this.#scalar(node, type.name, link) : this.#wrongType(node, link, scalarNoun(type.name));
     }
   }
@@ -301,12 +297,17 @@ class Decoder {
     return result;
   }
 
-  #any(node: ManifestNode): unknown {
-    this.#values += 1;
-    if (this.#values > maxValues) return null;
+  #any(node: ManifestNode, link: Link): unknown {
+    if (this.#isTooMuch(node, link)) return null;
     if (node.kind === 'scalar') return node.value;
-    if (node.kind === 'list') return node.items.map((item) => this.#any(item));
-    return Object.fromEntries([...node.entries].map(([key, entry]) => [key, this.#any(entry.value)]));
+    if (node.kind === 'list') return node.items.map((item) => this.#any(item, link));
+    return Object.fromEntries([...node.entries].map(([key, entry]) => [key, this.#any(entry.value, link)]));
+  }
+
+  #isTooMuch(node: ManifestNode, link: Link): boolean {
+    this.#values += 1;
+    if (this.#values === maxValues + 1) this.report(link, node.offset, `too many values: more than ${maxValues} after expanding aliases`);
+    return this.#values > maxValues;
   }
 
   #scalar(node: ScalarNode, name: string, link: Link): unknown {

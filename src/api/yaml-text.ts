@@ -158,11 +158,13 @@ const maxSyntaxErrors = 3;
 
 function readDocument(document: Document.Parsed): ManifestText {
   if (document.errors.length > 0) {
-    const problems = document.errors.slice(0, maxSyntaxErrors).map((error) => ({
+    const problems = document.errors.map((error) => ({
       offset: error.pos[0],
       message: error.code === 'RESOURCE_EXHAUSTION' ? tooDeep : `invalid YAML: ${error.message}`,
     }));
-    return { root: undefined, problems };
+    const isNew = ({ offset, message }: TextProblem, i: number): boolean =>
+      offset !== problems[i - 1]?.offset || message !== problems[i - 1]?.message;
+    return { root: undefined, problems: problems.filter(isNew).slice(0, maxSyntaxErrors) };
   }
   const builder = new TreeBuilder();
   const root = builder.build(document.contents, document.range[0], 0);
