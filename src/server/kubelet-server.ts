@@ -12,7 +12,7 @@ import { givenCertificate, type ServingCertificate, selfSignedCertificate } from
 import { kubeletStream } from './kubelet/streams.ts';
 import { Listener, type ListenerHandlers } from './listener.ts';
 import type { User } from './user.ts';
-import type { ConfigView, HealthCheck, MetricsView, PodsView, ReviewView, RuntimeView, StatsView } from './views.ts';
+import type { ConfigView, HealthCheck, ManifestsView, MetricsView, PodsView, ReviewView, RuntimeView, StatsView } from './views.ts';
 
 export interface KubeletServerOptions {
   readonly nodeName: string;
@@ -45,6 +45,7 @@ export interface KubeletServerDeps {
   readonly runtime: RuntimeView;
   readonly stats: StatsView;
   readonly config: ConfigView;
+  readonly manifests: ManifestsView;
   readonly metricsView: MetricsView;
   /** `ping`, `log`, `syncloop`. The health listener evaluates `ping` only. */
   readonly health: readonly HealthCheck[];

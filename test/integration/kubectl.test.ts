@@ -590,7 +590,9 @@ describe('who gets in, and what a client may do to the server', () => {
     const saved: { value: unknown } = { value: undefined };
     const mirrorState = {
       load: async () => saved.value,
-      save: async (value: unknown) => void (saved.value = JSON.parse(JSON.stringify(value))),
+      save: async (value: unknown) => {
+        saved.value = JSON.parse(JSON.stringify(value));
+      },
     };
     const dir = await mkdtemp('/tmp/kapi-');
     const uids: string[] = [];

@@ -296,6 +296,8 @@ describe('the kubelet server', () => {
     assert.match(text, /^process_cpu_seconds_total \d/m);
     const families = [...text.matchAll(/^# TYPE (\S+)/gm)].map((m) => m[1] ?? '');
     assert.deepEqual(families, [...families].sort());
+    assert.match(text, /^kubelet_desired_pods\{static="true"\} 1$/m);
+    assert.match(text, /^pinpod_manifests\{verdict="rejected"\} 0$/m);
     assert.doesNotMatch(text, /prober_/);
     assert.match((await w.main('/metrics/probes')).text, /^prober_probe_duration_seconds_count\{pod="p"\} 1$/m);
     assert.match((await w.main('/metrics/slis')).text, /^kubernetes_healthcheck\{name="ping",type="healthz"\} 1$/m);

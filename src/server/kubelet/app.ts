@@ -12,9 +12,20 @@ import { ApiError } from '../kube/api-error.ts';
 import { openPodLog, parseLogQuery, toLogError } from '../kube/pod-log.ts';
 import { streamBody } from '../streaming.ts';
 import type { User } from '../user.ts';
-import type { ConfigView, HealthCheck, MetricsView, NodeUsage, PodsView, PodUsage, RuntimeView, StatsView } from '../views.ts';
+import type {
+  ConfigView,
+  HealthCheck,
+  ManifestsView,
+  MetricsView,
+  NodeUsage,
+  PodsView,
+  PodUsage,
+  RuntimeView,
+  StatsView,
+} from '../views.ts';
 import type { KubeletAuth } from './auth.ts';
-import { formatFamilies, prometheusContentType } from './prometheus-text.ts';
+import { formatFamilies, mergeExpositions, prometheusContentType } from './prometheus-text.ts';
+import { stateMetrics } from './state-metrics.ts';
 import { summaryOf } from './summary.ts';
 import { openSystemLog } from './system-logs.ts';
 import { cadvisorMetrics, resourceMetrics } from './usage-metrics.ts';
@@ -33,6 +44,7 @@ export interface KubeletApiDeps {
   readonly runtime: RuntimeView;
   readonly stats: StatsView;
   readonly config: ConfigView;
+  readonly manifests: ManifestsView;
   readonly metricsView: MetricsView;
   readonly health: readonly HealthCheck[];
   /** Undefined: everybody may (read-only and health listeners). */
@@ -150,7 +162,11 @@ export class KubeletApi {
   #metricRoutes(): void {
     const { app } = this;
     const exposition = (body: string): Response => new Response(body, { headers: { 'Content-Type': prometheusContentType } });
-    app.get('/metrics', async () => exposition(await this.#deps.metricsView.expose('agent')));
+    app.get('/metrics', async () => {
+      const { metricsView, manifests, pods, clock } = this.#deps;
+      const counted = await metricsView.expose('agent');
+      return exposition(mergeExpositions(counted, stateMetrics(manifests, pods, clock.now())));
+    });
     app.get('/metrics/probes', async () => exposition(await this.#deps.metricsView.expose('probes')));
     app.get('/metrics/slis', () => exposition(this.#healthMetrics()));
     app.get('/metrics/resource', async () => {

@@ -42,4 +42,10 @@ export function formatFamilies(families: readonly Family[]): string {
     .join('');
 }
 
+/** Several expositions as one, families sorted by name. No family may be in two of them. */
+export function mergeExpositions(...texts: readonly string[]): string {
+  const families = texts.flatMap((text) => text.split(/^(?=# HELP )/m)).filter((family) => family !== '');
+  return families.sort().join('');
+}
+
 export const prometheusContentType = 'text/plain; version=0.0.4; charset=utf-8';
