@@ -72,7 +72,8 @@ for (const step of chosenSteps(process.argv)) {
   try {
     await step.act();
   } catch (error) {
-    if (!(error instanceof SetupError)) throw error;
+    const isOfTheMachine = error instanceof SetupError || (error instanceof Error && 'syscall' in error);
+    if (!isOfTheMachine) throw error;
     console.error(`setup: ${step.name}: ${error.message}`);
     if (step.isOptional === true) continue;
     process.exit(1);
