@@ -43,10 +43,14 @@ export class AgentClient {
     return parseJson(Buffer.concat(parts).toString('utf8'));
   }
 
-  /** The answer's bytes as they come. Errors as for `json`. */
+  /** The answer's bytes as they come. Errors as for `json`; rejects with the signal's reason when it aborts. */
   async *bytes(path: string, options: { readonly signal: AbortSignal; readonly accept?: string }): AsyncIterable<Uint8Array> {
     const response = await this.#send(path, options);
-    for await (const part of response) yield part as Buffer;
+    try {
+      for await (const part of response) yield part as Buffer;
+    } catch (error) {
+      throw options.signal.aborted ? options.signal.reason : this.#explain(error);
+    }
   }
 
   async #send(path: string, options: { readonly signal: AbortSignal; readonly accept?: string }): Promise<IncomingMessage> {
@@ -61,7 +65,7 @@ export class AgentClient {
         },
         resolve,
       );
-      call.on('error', (error) => reject(this.#explain(error)));
+      call.on('error', (error) => reject(options.signal.aborted ? options.signal.reason : this.#explain(error)));
       call.end();
     });
     if ((response.statusCode ?? 0) < 400) return response;
