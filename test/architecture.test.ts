@@ -47,6 +47,8 @@ const table: Readonly<Record<string, Rule>> = {
     packages: ['pino', 'prom-client', 'hono', '@hono/node-server'],
   },
   cli: { may: ['api', 'config', 'std'], packages: ['commander', 'picocolors', 'cli-table3', 'yaml'] },
+  // Decision 0015.
+  'cli/validate.ts': { may: ['cli', 'api', 'source/static-pod.ts', 'source/file-names.ts', 'std'], packages: [] },
   'cli/run.ts': { may: ['cli', 'agent', 'api', 'config', 'std'], packages: ['commander'] },
   'main.ts': { may: ['cli'], packages: [] },
 };

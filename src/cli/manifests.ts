@@ -1,16 +1,10 @@
 // `pinpod manifests`: what became of every manifest, and why (D5).
+import type { Problem } from '../api/problem.ts';
 import type { AgentClient, CommandIo } from './client.ts';
 import { formatTable } from './table.ts';
 
 export interface ManifestsOptions {
   readonly output?: 'json' | undefined;
-}
-
-interface Problem {
-  readonly line?: number;
-  readonly column?: number;
-  readonly field: string;
-  readonly message: string;
 }
 
 type Verdict =
