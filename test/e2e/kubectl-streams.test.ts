@@ -76,7 +76,9 @@ describe('kubectl through to containerd', { skip: whyNoContainerd() ?? whyNoKube
   });
 
   test('C-350 C-352: logs, both streams, cut as asked', async () => {
-    const all = await kubectl.run(['logs', 'web-node1']);
+    let all = await kubectl.run(['logs', 'web-node1']);
+    // The container has only just started.
+    while (all.out.split('\n').length < 5) all = await kubectl.run(['logs', 'web-node1']);
     // Each stream is in order; between the two the runtime decides.
     assert.deepEqual(all.out.split('\n').slice(0, 3).sort(), ['line 1', 'oops', 'started']);
     assert.equal((await kubectl.run(['logs', 'web-node1', '--tail=0'])).out, '');
