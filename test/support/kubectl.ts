@@ -1,7 +1,6 @@
 // Runs the real kubectl against a server of the test, away from the user's own configuration.
 import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process';
 import { mkdtempSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import path from 'node:path';
 
 export interface KubectlResult {
@@ -30,7 +29,8 @@ export class Kubectl {
   readonly #env: Readonly<Record<string, string | undefined>>;
 
   constructor(kubeconfig: string) {
-    const home = mkdtempSync(path.join(tmpdir(), 'kubectl-'));
+    // Its caches go where the kubeconfig is, and with it when the test is over.
+    const home = mkdtempSync(path.join(path.dirname(kubeconfig), 'home-'));
     this.#env = { PATH: process.env['PATH'], HOME: home, KUBECONFIG: kubeconfig };
   }
 
