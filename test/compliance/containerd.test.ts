@@ -6,7 +6,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import path from 'node:path';
-import { after, before, describe, it } from 'node:test';
+import { after, before, describe, it, type TestContext } from 'node:test';
 import { Pleg } from '../../src/pleg/pleg.ts';
 import { CriRuntime } from '../../src/runtime/cri/cri-runtime.ts';
 import { Shutdown } from '../../src/std/async.ts';
@@ -53,7 +53,7 @@ interface Watcher {
 }
 
 /** An agent's pleg with connections of its own, which relists far too seldom to see anything by itself. */
-function watching(containerd: TestContainerd, uid: string): Watcher {
+function watching(t: TestContext, containerd: TestContainerd, uid: string): Watcher {
   const runtime = clientOf(containerd);
   const ends = new AbortController();
   let wakes = 0;
@@ -74,6 +74,10 @@ function watching(containerd: TestContainerd, uid: string): Watcher {
   );
   const run = pleg.run({ signal: ends.signal });
   run.catch(() => undefined);
+  t.after(() => {
+    ends.abort(new Shutdown());
+    runtime.close();
+  });
   return {
     async quiet() {
       await pleg.ready(o);
@@ -91,7 +95,6 @@ function watching(containerd: TestContainerd, uid: string): Watcher {
       const reason = new Shutdown();
       ends.abort(reason);
       await assert.rejects(run, (error) => error === reason);
-      runtime.close();
     },
   };
 }
@@ -132,10 +135,11 @@ for (const version of ['debian', 'trixie', 'sid'] as const satisfies readonly Co
 
     after(() => containerd.stop());
 
-    it('tells of an exit by event, again after a listener was lost, and after containerd was killed', { timeout: 60_000 }, async () => {
+    it('tells of an exit by event, again after a listener was lost, and after containerd was killed', { timeout: 60_000 }, async (t) => {
       const config = sandboxConfig({ uid: `pleg-${version}`, cgroupParent, logDirectory: path.join(containerd.dir, 'logs') });
       const { uid } = config.metadata;
       const runtime = clientOf(containerd);
+      t.after(() => runtime.close());
       const sandboxId = await runtime.runPodSandbox({ config, runtimeHandler: '' }, o);
       const containers: string[] = [];
       for (const attempt of [0, 1, 2]) {
@@ -147,14 +151,14 @@ for (const version of ['debian', 'trixie', 'sid'] as const satisfies readonly Co
       const state = async (index: number): Promise<string | undefined> =>
         (await runtime.containerStatus(containers[index] ?? '', o))?.state;
 
-      const first = watching(containerd, uid);
+      const first = watching(t, containerd, uid);
       await first.quiet();
       await kill(0);
       await first.woken();
       assert.equal(await state(0), 'exited');
       await first.end();
 
-      const second = watching(containerd, uid);
+      const second = watching(t, containerd, uid);
       await second.quiet();
       await kill(1);
       await second.woken();
@@ -169,7 +173,6 @@ for (const version of ['debian', 'trixie', 'sid'] as const satisfies readonly Co
       await second.end();
       await runtime.stopPodSandbox(sandboxId, o);
       await runtime.removePodSandbox(sandboxId, o);
-      runtime.close();
     });
   });
 }
