@@ -12,8 +12,3 @@ export function rpcErrorText(error: RuntimeError): string {
     .join('');
   return `rpc error: code = ${name === 'Cancelled' ? 'Canceled' : name} desc = ${error.message}`;
 }
-
-/** Whether the runtime answered at all: false means it is down, restarting or hanging. */
-export function isAnswer(error: unknown): error is RuntimeError {
-  return error instanceof RuntimeError && error.code !== 'unavailable';
-}
