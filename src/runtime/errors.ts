@@ -1,5 +1,5 @@
 // What users read of a runtime's errors: the plain description, or the whole text as Go programs print it (L-188).
-import { RuntimeError } from '../std/errors.ts';
+import type { RuntimeError } from '../std/errors.ts';
 
 /**
  * The error as the kubelet prints it where it does not reduce it: `rpc error: code = NotFound desc = …`. Events about
