@@ -52,8 +52,8 @@ async function readHugepages(): Promise<ReadonlyMap<number, number>> {
   return found;
 }
 
-/** Whether the agent's own cgroup, or on version 1 the hierarchy, can limit swap. */
-async function hasSwapController({ version, hierarchies, own }: CgroupLayout): Promise<boolean> {
+/** Whether the agent's own cgroup, or on version 1 the hierarchy, can limit swap (L-252). */
+export async function hasSwapController({ version, hierarchies, own }: CgroupLayout): Promise<boolean> {
   const hierarchy = hierarchies.find((one) => (version === 2 ? one.unified : one.controllers.includes('memory')));
   const path = own.get(version === 2 ? '' : 'memory') ?? '/';
   const file = version === 2 ? 'memory.swap.max' : 'memory.memsw.limit_in_bytes';
