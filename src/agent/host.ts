@@ -1,6 +1,6 @@
 // What the gatherers of node facts ask of the machine, as a port, and its implementation on the real one.
 import { lookup } from 'node:dns/promises';
-import { readFile, stat, statfs } from 'node:fs/promises';
+import { lstat, readdir, readFile, stat, statfs } from 'node:fs/promises';
 import { networkInterfaces } from 'node:os';
 import { systemCode } from '../std/errors.ts';
 
@@ -24,6 +24,10 @@ export interface Host {
   readText(path: string): Promise<string | undefined>;
   /** Another text whenever the file at `path` may have another content; undefined when it is not there. */
   revision(path: string): Promise<string | undefined>;
+  /** When the file or folder was made, in ms since the epoch; undefined where nobody knows. */
+  createdAt(path: string): Promise<number | undefined>;
+  /** All files in the folder itself, those in folders below it left out; zero when it is not there. */
+  folderUsage(path: string): Promise<{ readonly usedBytes: number; readonly files: number }>;
   /** Of the file system `path` is on; undefined when `path` is not there. */
   disk(path: string): Promise<DiskSpace | undefined>;
   interfaces(): readonly HostInterface[];
@@ -48,6 +52,30 @@ export const realHost: Host = {
       if (isAbsent(error)) return undefined;
       throw error;
     }
+  },
+  async createdAt(path) {
+    try {
+      const { birthtimeMs } = await stat(path);
+      return birthtimeMs > 0 ? birthtimeMs : undefined;
+    } catch (error) {
+      if (isAbsent(error)) return undefined;
+      throw error;
+    }
+  },
+  async folderUsage(path) {
+    let usedBytes = 0;
+    let files = 0;
+    try {
+      for (const name of await readdir(path)) {
+        const blocks = await blocksOf(`${path}/${name}`);
+        if (blocks === undefined) continue;
+        usedBytes += blocks * 512;
+        files++;
+      }
+    } catch (error) {
+      if (!isAbsent(error)) throw error;
+    }
+    return { usedBytes, files };
   },
   async disk(path) {
     try {
@@ -77,6 +105,16 @@ export const realHost: Host = {
     }
   },
 };
+
+/** Undefined when a rotation took the file away in the meantime. */
+async function blocksOf(path: string): Promise<number | undefined> {
+  try {
+    return (await lstat(path)).blocks;
+  } catch (error) {
+    if (isAbsent(error)) return undefined;
+    throw error;
+  }
+}
 
 /** ENODEV: a cgroup that vanished while its file was open. */
 function isAbsent(error: unknown): boolean {
