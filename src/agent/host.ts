@@ -3,6 +3,7 @@ import { lookup } from 'node:dns/promises';
 import { lstat, readdir, readFile, stat, statfs } from 'node:fs/promises';
 import { networkInterfaces } from 'node:os';
 import { systemCode } from '../std/errors.ts';
+import { parseNumber } from './proc-files.ts';
 
 export interface HostInterface {
   readonly name: string;
@@ -105,6 +106,13 @@ export const realHost: Host = {
     }
   },
 };
+
+/** The most tasks the kernel allows at once; undefined where it does not say. */
+export async function maxPids(host: Host): Promise<number | undefined> {
+  const limits = await Promise.all(['/proc/sys/kernel/pid_max', '/proc/sys/kernel/threads-max'].map((path) => host.readText(path)));
+  const numbers = limits.map(parseNumber).filter((limit) => limit !== undefined);
+  return numbers.length === 0 ? undefined : Math.min(...numbers);
+}
 
 /** Undefined when a rotation took the file away in the meantime. */
 async function blocksOf(path: string): Promise<number | undefined> {

@@ -1,6 +1,5 @@
 // Gathers what Pods are built from (pod/node-facts.ts): the configuration, the machine, the runtime's handlers. What
 // cannot change is read once; what may change is read again only when the machine says that it changed.
-import { hostname } from 'node:os';
 import type { NodeAddress } from '../api/gen/kubernetes.ts';
 import { parseQuantity, quantityMilliValue, quantityValue } from '../api/quantity.ts';
 import { type CgroupLayout, detectCgroupLayout } from '../cgroup/layout.ts';
@@ -227,10 +226,10 @@ async function findAddresses(
   lookup: (name: string) => Promise<readonly string[]>,
 ): Promise<FoundAddresses> {
   const { nodeName, nodeIps } = config;
-  const name: NodeAddress = { type: 'Hostname', address: hostname().toLowerCase() };
+  const name: NodeAddress = { type: 'Hostname', address: nodeName };
   try {
     const addresses = await nodeAddresses(
-      { nodeName, hostname: name.address, nodeIps },
+      { nodeName, hostname: nodeName, nodeIps },
       {
         interfaces: () => interfaces,
         lookup,

@@ -15,10 +15,10 @@ import { type Clock, type Instant, toRfc3339 } from '../std/clock.ts';
 import { AgentError, messageOf, RuntimeError, systemCode } from '../std/errors.ts';
 import { equalJson } from '../std/json.ts';
 import type { Logger } from '../std/log.ts';
-import { type Host, realHost } from './host.ts';
+import { type Host, maxPids, realHost } from './host.ts';
 import type { NodeFactsReader } from './node-facts.ts';
 import { noPressureMemory, type Pressure, type PressureMemory, pressureOf, type Signals } from './node-pressure.ts';
-import { parseMemoryInfo, parseNumber, parsePrettyName, parseTaskCount } from './proc-files.ts';
+import { parseMemoryInfo, parsePrettyName, parseTaskCount } from './proc-files.ts';
 
 export interface NodeFeedOptions {
   readonly config: AgentConfig;
@@ -342,13 +342,6 @@ function diskSignals(
     // File systems that make inodes as they go count none.
     ...(disk.inodes === 0 ? {} : { [`${name}.inodesFree`]: { available: disk.inodesFree, capacity: disk.inodes } }),
   };
-}
-
-/** The most tasks the kernel allows at once; undefined where it does not say. */
-export async function maxPids(host: Host): Promise<number | undefined> {
-  const limits = await Promise.all(['/proc/sys/kernel/pid_max', '/proc/sys/kernel/threads-max'].map((path) => host.readText(path)));
-  const numbers = limits.map(parseNumber).filter((limit) => limit !== undefined);
-  return numbers.length === 0 ? undefined : Math.min(...numbers);
 }
 
 /** Kubernetes' name of the architecture. */
