@@ -36,6 +36,11 @@ export function toRfc3339(instant: Instant): string {
   return `${new Date(instant).toISOString().slice(0, 19)}Z`;
 }
 
+/** RFC 3339 in UTC with milliseconds, for the log. */
+export function toRfc3339Milli(instant: Instant): string {
+  return new Date(instant).toISOString();
+}
+
 /** RFC 3339 in UTC with six fractional digits, as Kubernetes prints `metav1.MicroTime`. */
 export function toRfc3339Micro(instant: Instant): string {
   return `${new Date(instant).toISOString().slice(0, 23)}000Z`;
