@@ -38,6 +38,11 @@ type PodRecord = ReadonlyMap<string, string>;
 
 /** Unknown ids come in bursts while a sandbox is being made; one relist serves them all. */
 const unknownIdDelayMs = 200;
+/**
+ * containerd's own events (those without a Pod UID) come before its CRI service has taken note of them: whoever looks at
+ * once may still see the old state. So the runtime is listed again, soon and then later.
+ */
+const echoDelaysMs: readonly number[] = [10, 25, 40, 60, 90, 150, 400, 1_000];
 const reconnect = { firstMs: 100, maxMs: 3_000 };
 /** A runtime without events may be replaced by one that has them. */
 const unimplementedRetryMs = 60_000;
@@ -60,6 +65,8 @@ export class Pleg {
   /** When the event stream was opened; undefined while there is none. */
   #streamingSince: Instant | undefined;
   #relistDueAt: Instant = 0;
+  /** Times of relists still owed to early events. */
+  #echoes: readonly Instant[] = [];
   #nudge: () => void = () => undefined;
 
   constructor(options: PlegOptions, deps: PlegDeps) {
@@ -132,6 +139,9 @@ export class Pleg {
         this.#isFailing = true;
       }
       this.#requestRelist(this.#period());
+      this.#echoes = this.#echoes.filter((at) => at > clock.now());
+      const [echo] = this.#echoes;
+      if (echo !== undefined) this.#requestRelist(echo - clock.now());
       while (clock.now() < this.#relistDueAt) await this.#pause(this.#relistDueAt - clock.now(), signal);
     }
   }
@@ -214,8 +224,15 @@ export class Pleg {
 
   #handle({ podUid, containerId }: RuntimeEvent): void {
     const uid = podUid ?? this.#podOf.get(containerId);
-    if (uid !== undefined) this.#deps.onChange(uid);
-    else this.#requestRelist(unknownIdDelayMs);
+    if (uid === undefined) {
+      this.#requestRelist(unknownIdDelayMs);
+      return;
+    }
+    this.#deps.onChange(uid);
+    if (podUid !== undefined) return;
+    const now = this.#deps.clock.now();
+    this.#echoes = echoDelaysMs.map((delayMs) => now + delayMs);
+    this.#requestRelist(echoDelaysMs[0] ?? 0);
   }
 
   // ---- Records ----------------------------------------------------------------------------------------------------
