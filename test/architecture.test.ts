@@ -36,7 +36,7 @@ const table: Readonly<Record<string, Rule>> = {
   mirror: { may: ['status', 'api', 'std'], packages: ['@kubernetes/client-node', '@peculiar/x509', 'reflect-metadata'] },
   server: {
     may: ['api', 'std'],
-    packages: ['hono', '@hono/node-server', 'ws', '@peculiar/x509', 'reflect-metadata', 'prom-client', '@bufbuild/protobuf'],
+    packages: ['hono', '@hono/node-server', '@peculiar/x509', 'reflect-metadata', 'prom-client', '@bufbuild/protobuf'],
   },
   config: { may: ['api', 'std'], packages: ['valibot', 'yaml'] },
   agent: {
@@ -46,11 +46,12 @@ const table: Readonly<Record<string, Rule>> = {
     ],
     packages: ['pino', 'prom-client', 'hono', '@hono/node-server'],
   },
-  cli: { may: ['api', 'config', 'std'], packages: ['commander', 'picocolors', 'cli-table3', 'yaml'] },
+  cli: { may: ['api', 'config', 'std'], packages: ['commander', 'yaml'] },
   // Decision 0015.
   'cli/validate.ts': { may: ['cli', 'api', 'source/static-pod.ts', 'source/file-names.ts', 'std'], packages: [] },
   'cli/run.ts': { may: ['cli', 'agent', 'api', 'config', 'std'], packages: ['commander'] },
-  'main.ts': { may: ['cli'], packages: [] },
+  'main.ts': { may: ['cli', 'cli/main.ts', 'std'], packages: [] },
+  'cli/main.ts': { may: ['cli', 'cli/run.ts', 'cli/validate.ts', 'api', 'config', 'std'], packages: ['commander'] },
 };
 
 /** What the pure folders may use of Node: computation, no world. */

@@ -1,3 +1,4 @@
+// Which version this is, and what it says of itself to clients.
 import os from 'node:os';
 import type { KubeVersion } from '../server/kube/app.ts';
 
