@@ -117,7 +117,7 @@ export class MirrorPods implements Feed<Pod> {
     const views = new Map<string, View>();
     for (const pod of source) {
       const staticUid = pod.metadata.uid;
-      const identity = this.#identityOf(staticUid);
+      const identity = this.#identityOf(staticUid, pod.status?.startTime);
       const known = this.#views.get(staticUid);
       if (known?.source === pod && known.identity === identity && known.node?.metadata?.uid === node?.metadata?.uid) {
         views.set(staticUid, known);
@@ -166,10 +166,11 @@ export class MirrorPods implements Feed<Pod> {
     await this.#saving;
   }
 
-  #identityOf(uid: string): Identity {
+  #identityOf(uid: string, startTime?: string): Identity {
     const known = this.#identities.get(uid);
     if (known !== undefined && known.createdAt !== '') return known;
-    const identity = { createdAt: toRfc3339(this.#clock.now()), removals: known?.removals ?? 0 };
+    // Nobody may have looked since the Pod began: its view is as old as it is.
+    const identity = { createdAt: startTime ?? toRfc3339(this.#clock.now()), removals: known?.removals ?? 0 };
     this.#identities.delete(uid);
     this.#identities.set(uid, identity);
     this.#save();
