@@ -92,8 +92,10 @@ const lost = (message: string): ContainerStateTerminated => ({ exitCode: 137, re
 function lostStatus(draft: Draft, pod: Pod, container: Container, isInit: boolean, previous: ContainerStatus | undefined): ContainerStatus {
   const base = baseStatus(container);
   if (previous?.state?.terminated !== undefined) return previous;
+  // Records of a sandbox that is gone tell nothing of this one's initialisation (L-137, C-230).
+  const newest = draft.input.observed.sandboxes[0];
   const isInitialised = pod.spec.containers.some((regular) =>
-    draft.input.observed.containers.some((record) => record.name === regular.name),
+    draft.input.observed.containers.some((record) => record.name === regular.name && record.sandboxId === newest?.id),
   );
   if (isInit && !isSidecar(container) && isInitialised) {
     const message = 'Unable to get init container status from container runtime and pod has been initialized, treat it as exited normally';

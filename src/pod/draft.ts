@@ -4,7 +4,7 @@ import type { EventType } from '../api/events.ts';
 import type { PodStatus } from '../api/gen/kubernetes.ts';
 import type { Pod } from '../api/pod.ts';
 import type { Instant } from '../std/clock.ts';
-import { type Action, actionKey } from './action.ts';
+import { type Action, type ActionType, actionKey } from './action.ts';
 import type { ObservedPod } from './observation.ts';
 import type { ProbeResults } from './probe-results.ts';
 import type { BackoffOptions } from './restart-policy.ts';
@@ -29,6 +29,8 @@ export interface PlanInput {
   readonly observed: ObservedPod;
   readonly probes: ProbeResults;
   readonly memory: PodMemory;
+  /** Keys of the actions that were begun and have not ended: what they make may not be visible yet. */
+  readonly underWay: ReadonlySet<string>;
   readonly now: Instant;
   readonly options: PlanOptions;
 }
@@ -81,6 +83,11 @@ export class Draft {
     }
     this.actions.push(action);
     return true;
+  }
+
+  /** Whether something of these types is being done now. */
+  isUnderWay(...types: readonly ActionType[]): boolean {
+    return [...this.input.underWay].some((key) => types.some((type) => key === type || key.startsWith(`${type}/`)));
   }
 
   note(note: PlanNote): void {

@@ -3,7 +3,8 @@ import type { Pod } from '../api/pod.ts';
 import { allContainers } from '../api/pod.ts';
 import type { Instant } from '../std/clock.ts';
 import { assertNever } from '../std/errors.ts';
-import { type Action, actionKey } from './action.ts';
+import { type Action, type ActionType, actionKey } from './action.ts';
+import type { ObservedPod } from './observation.ts';
 import type { PodMemory, WaitingReason } from './work.ts';
 
 /** What came of an action: a value, also when it failed (STYLE section 6). */
@@ -108,6 +109,37 @@ function succeeded(memory: PodMemory, pod: Pod, action: Action, imageRef: string
     default:
       return assertNever(action);
   }
+}
+
+/** Forgets what is known of records that the runtime does not have any more: memory must not grow with restarts (D7). */
+export function forgetGone(memory: PodMemory, observed: ObservedPod): PodMemory {
+  const ids = new Set([...observed.sandboxes, ...observed.containers].map(({ id }) => id));
+  const isThere = (key: string): boolean => {
+    const [type, id] = key.split('/');
+    return !keyedById.has(type ?? '') || ids.has(id ?? '');
+  };
+  return {
+    ...memory,
+    stoppedSandboxes: new Set([...memory.stoppedSandboxes].filter((id) => ids.has(id))),
+    postStart: only(memory.postStart, (id) => ids.has(id)),
+    kills: only(memory.kills, (id) => ids.has(id)),
+    terminationMessages: only(memory.terminationMessages, (id) => ids.has(id)),
+    failures: only(memory.failures, isThere),
+  };
+}
+
+const keyedById: ReadonlySet<string> = new Set<ActionType>([
+  'StopPodSandbox',
+  'RemovePodSandbox',
+  'StartContainer',
+  'RunPostStart',
+  'RunPreStop',
+  'StopContainer',
+  'RemoveContainer',
+]);
+
+function only<V>(map: ReadonlyMap<string, V>, isKept: (key: string) => boolean): ReadonlyMap<string, V> {
+  return new Map([...map].filter(([key]) => isKept(key)));
 }
 
 function without<V>(map: ReadonlyMap<string, V>, key: string): ReadonlyMap<string, V> {

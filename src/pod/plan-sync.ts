@@ -76,14 +76,15 @@ function planNewSandbox(draft: Draft, pod: Pod, decision: { readonly attempt: nu
     stopAll(draft, running, since, gracePeriodSeconds(pod));
     return 'continue';
   }
+  const first = spec.initContainers?.[0];
+  for (const container of first === undefined ? toStart : [first]) wantImage(draft, container, decision.attempt);
+  if (draft.isUnderWay('RunPodSandbox')) return 'continue'; // what is seen of it is not finished
   const unstopped = observed.sandboxes.filter((sandbox) => !memory.stoppedSandboxes.has(sandbox.id));
   for (const sandbox of unstopped) draft.want({ type: 'StopPodSandbox', sandboxId: sandbox.id });
   // L-130: initialisation starts from scratch.
   const initNames = new Set((spec.initContainers ?? []).map((container) => container.name));
   const stale = observed.containers.filter((record) => initNames.has(record.name) || record.state === 'created');
   for (const record of stale) draft.want(removeContainer(record, true));
-  const first = spec.initContainers?.[0];
-  for (const container of first === undefined ? toStart : [first]) wantImage(draft, container, decision.attempt);
   if (unstopped.length > 0 || stale.length > 0) return 'continue';
   if (wantPrerequisites(draft)) draft.want({ type: 'RunPodSandbox', attempt: decision.attempt });
   return 'continue';
@@ -123,6 +124,7 @@ class ContainerPass {
   readonly #draft: Draft;
   readonly #pod: Pod;
   readonly #sandbox: ObservedSandbox;
+  readonly #hasPrerequisites: boolean;
   /** An earlier container is on its way: the next one waits for it (L-159, L-431). */
   #isBusy = false;
 
@@ -130,6 +132,8 @@ class ContainerPass {
     this.#draft = draft;
     this.#pod = pod;
     this.#sandbox = sandbox;
+    // Asked for while nothing is to be started, too: an edited manifest changes files of volumes (L-313).
+    this.#hasPrerequisites = wantPrerequisites(draft);
   }
 
   /** L-137 … L-151. `failed`: an init container failed for good; `waiting`: regular containers may not start yet. */
@@ -258,7 +262,7 @@ class ContainerPass {
     const image = wantImage(this.#draft, container, this.#sandbox.attempt);
     if (this.#isBusy || image === 'failing') return;
     this.#isBusy = true;
-    if (!wantPrerequisites(this.#draft) || image === 'pending') return;
+    if (!this.#hasPrerequisites || image === 'pending') return;
     const isWanted = this.#draft.want({
       type: 'CreateContainer',
       container: container.name,
@@ -363,7 +367,7 @@ function planRestartOfAll(draft: Draft, pod: Pod): boolean {
 function planCleanUp(draft: Draft, pod: Pod): void {
   const { observed, memory, now } = draft.input;
   const names = new Set(allContainers(pod.spec).map((container) => container.name));
-  const kept = new Set<string>();
+  const kept = new Map<string, number>();
   for (const record of observed.containers) {
     if (!names.has(record.name)) {
       // Differs from L-081: a container that left the manifest of a Pod with a fixed UID is stopped.
@@ -371,8 +375,11 @@ function planCleanUp(draft: Draft, pod: Pod): void {
       const stop = { record, gracePeriodSeconds: gracePeriodSeconds(pod), since: undefined, preStop: undefined, message };
       draft.want(record.state === 'running' ? stopStep(stop, memory.kills, now) : removeContainer(record, false));
     } else if (record.state === 'exited') {
-      if (kept.has(record.name)) draft.want(removeContainer(record, false));
-      kept.add(record.name);
+      // The back-off after a kill counts from the end of the run before (L-173).
+      const isKilled = memory.kills.has(newestContainer(observed, record.name)?.id ?? '');
+      const place = kept.get(record.name) ?? 0;
+      if (place >= (isKilled ? 2 : 1)) draft.want(removeContainer(record, false));
+      kept.set(record.name, place + 1);
     }
   }
   for (const sandbox of observed.sandboxes.slice(1)) {

@@ -82,6 +82,8 @@ function planTerminating(draft: Draft, work: Extract<PodWorkState, { state: 'ter
     stopAll(draft, running, work.since, work.gracePeriodSeconds);
     return work;
   }
+  // What is still being made is waited for: it would outlive the Pod, or lose its grace with the sandbox.
+  if (draft.isUnderWay('RunPodSandbox', 'CreateContainer', 'StartContainer', 'CreatePodCgroup', 'SetUpVolumes')) return work;
   const unstopped = observed.sandboxes.filter((sandbox) => !memory.stoppedSandboxes.has(sandbox.id));
   for (const sandbox of unstopped) draft.want({ type: 'StopPodSandbox', sandboxId: sandbox.id });
   if (unstopped.length > 0) return work;

@@ -17,7 +17,9 @@ export function computeStatus(pod: Pod, work: PodWorkState, draft: Draft): PodSt
   const statuses = computeContainerStatuses(draft, pod, isEnding);
   const ended = endedBy(work);
   const natural = phaseOf(draft, pod, statuses);
-  const phase: Phase = ended === undefined || natural === 'Succeeded' ? natural : 'Failed';
+  // A one-shot Pod that was ended in the middle has no natural end (L-126).
+  const isCutShort = work.state === 'terminated' && work.cause.kind === 'completed';
+  const phase: Phase = natural !== 'Succeeded' && (ended !== undefined || isCutShort) ? 'Failed' : natural;
   const ips = podIps(pod, draft);
   const keepsReason = ended === undefined && memory.status?.phase === phase; // L-456
   const reason = ended?.reason ?? (keepsReason ? memory.status?.reason : undefined);

@@ -10,7 +10,7 @@ import { formatPod, type Pod } from '../api/pod.ts';
 import { type Action, actionKey, isCancellable } from '../pod/action.ts';
 import type { Plan, PlanNote, PlanOptions } from '../pod/draft.ts';
 import { containerObject, podObject } from '../pod/event-object.ts';
-import { type ActionOutcome, rememberOutcome, rememberStart } from '../pod/memory.ts';
+import { type ActionOutcome, forgetGone, rememberOutcome, rememberStart } from '../pod/memory.ts';
 import type { ObservedContainer, ObservedPod } from '../pod/observation.ts';
 import { planPod, requestTermination } from '../pod/plan.ts';
 import { emptyMemory, type PodMemory, type PodWorkState, type TerminationCause } from '../pod/work.ts';
@@ -87,6 +87,9 @@ export class PodWorker {
   update(pod: Pod): void {
     if (pod === this.#pod) return;
     this.#pod = pod;
+    // Files of volumes follow the manifest; a set-up under way is for the old one.
+    this.#memory = { ...this.#memory, volumesReady: false };
+    this.#running.get(actionKey({ type: 'SetUpVolumes' }))?.cancel();
     this.wake();
   }
 
@@ -146,9 +149,17 @@ export class PodWorker {
     const now = clock.now();
     const options = planOptions();
     const startTime = this.#memory.startTime ?? firstSeen(observed) ?? now;
-    this.#memory = { ...this.#memory, startTime };
-    const input = { pod: this.#pod, work: this.#work, observed, probes: prober.results(this.uid), memory: this.#memory, now, options };
-    const plan = planPod(input);
+    this.#memory = { ...forgetGone(this.#memory, observed), startTime };
+    const plan = planPod({
+      pod: this.#pod,
+      work: this.#work,
+      observed,
+      probes: prober.results(this.uid),
+      memory: this.#memory,
+      underWay: new Set(this.#running.keys()),
+      now,
+      options,
+    });
     const newest = observed.sandboxes[0];
     const ips = newest?.state === 'ready' ? newest.ips : this.#memory.podIps;
     this.#memory = { ...this.#memory, status: plan.status, podIps: ips };
@@ -176,6 +187,7 @@ export class PodWorker {
     const perform = async (): Promise<void> => {
       try {
         const outcome = this.#guard(key, await executor.execute(action, { signal: link.signal }));
+        if (link.signal.aborted) return; // it was for a state that is over
         const now = clock.now();
         this.#memory = rememberOutcome(this.#memory, this.#pod, action, outcome, now);
         this.#deps.onOutcome?.(action, outcome, now - begunAt);
@@ -203,6 +215,7 @@ export class PodWorker {
     if (outcome.kind === 'failed') return outcome;
     const now = this.#deps.clock.now();
     const recent = [...(this.#successes.get(key) ?? []), now].filter((at) => now - at < loopLimit.windowMs);
+    for (const [other, times] of this.#successes) if ((times.at(-1) ?? 0) <= now - loopLimit.windowMs) this.#successes.delete(other);
     this.#successes.set(key, recent);
     if (recent.length < loopLimit.times) return outcome;
     this.#deps.logger.error('an action is wanted again and again', { pod: formatPod(this.#pod), action: key });

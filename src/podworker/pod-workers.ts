@@ -43,6 +43,7 @@ interface Entry {
 
 /** A refused Pod is admitted as soon as its reason has gone (D4); this is the safety net for what nobody reports. */
 const readmitMs = 10_000;
+const discovery = { retryMs: 2_000, triesAtStart: 5 };
 
 export class PodWorkers {
   readonly #options: PodWorkersOptions;
@@ -55,6 +56,7 @@ export class PodWorkers {
   /** Pods of the runtime that were looked at and are not ours. */
   readonly #foreign = new Set<string>();
   readonly #discovering = new Set<string>();
+  #isStarted = false;
 
   constructor(options: PodWorkersOptions, deps: PodWorkersDeps) {
     this.#options = options;
@@ -71,12 +73,22 @@ export class PodWorkers {
    * no Pod may start before the predecessors of its name are known.
    */
   async start({ signal }: CallOptions): Promise<void> {
-    await Promise.all([...this.#deps.podUids()].map((uid) => this.#discover(uid, signal)));
+    let unread: readonly string[] = [...this.#deps.podUids()];
+    for (let tries = 1; ; tries++) {
+      const isRead = await Promise.all(unread.map((uid) => this.#discover(uid, signal)));
+      unread = unread.filter((_uid, index) => isRead[index] !== true);
+      // A Pod that the runtime cannot describe must not keep the others from starting for ever.
+      if (unread.length === 0 || tries === discovery.triesAtStart) break;
+      await this.#deps.clock.sleep(discovery.retryMs, signal);
+    }
+    this.#isStarted = true;
     this.reconcile();
+    for (const uid of unread) this.#spawnDiscovery(uid);
     this.#tasks.spawn('admission', async (options) => {
       for (;;) {
         await this.#deps.clock.sleep(readmitMs, options.signal);
         if (this.#refused.size > 0) this.reconcile();
+        for (const uid of this.#foreign) if (!this.#deps.podUids().has(uid)) this.#foreign.delete(uid);
       }
     });
   }
@@ -94,7 +106,7 @@ export class PodWorkers {
       return;
     }
     if (this.#deps.desired().has(uid) || this.#foreign.has(uid) || this.#discovering.has(uid)) return;
-    this.#tasks.spawn('discovery', (options) => this.#discover(uid, options.signal));
+    this.#spawnDiscovery(uid);
   }
 
   /** Every worker looks again: the runtime is back, the network came up, the configuration changed. */
@@ -120,10 +132,12 @@ export class PodWorkers {
 
   /** Brings the workers in line with the desired Pods. Idempotent; call on every change of either. */
   reconcile(): void {
+    if (!this.#isStarted) return; // predecessors may still be unknown
     const desired = this.#deps.desired();
     for (const [uid, { worker, isOrphan }] of this.#entries) {
       const pod = desired.get(uid);
-      if (pod !== undefined && !isOrphan) worker.update(pod);
+      if (pod !== undefined && (isOrphan || worker.isLeaving)) continue; // it starts anew when it has ended (L-045)
+      if (pod !== undefined) this.#update(worker, pod);
       else if (pod === undefined && this.#isGone(worker.pod)) worker.terminate({ kind: 'removed' });
     }
     for (const [uid, pod] of this.#unclaimed) {
@@ -132,6 +146,13 @@ export class PodWorkers {
     }
     for (const uid of this.#refused.keys()) if (!desired.has(uid)) this.#forget(uid);
     for (const [uid, pod] of desired) this.#startIfPossible(uid, pod);
+  }
+
+  /** A finished Pod whose manifest asks for something else now begins from scratch (D4). */
+  #update(worker: PodWorker, pod: Pod): void {
+    const isFinished = worker.work.state === 'terminated';
+    if (isFinished && JSON.stringify(pod.spec) !== JSON.stringify(worker.pod.spec)) worker.terminate({ kind: 'removed' });
+    else worker.update(pod);
   }
 
   #isGone(pod: Pod): boolean {
@@ -144,7 +165,7 @@ export class PodWorkers {
     const name = fullName(pod);
     const others = [...[...this.#entries.values()].map(({ worker }) => worker.pod), ...this.#unclaimed.values()];
     if (others.some((other) => fullName(other) === name)) return;
-    const active = [...this.#entries.values()].filter(({ worker }) => worker.work.state === 'sync' || worker.isLeaving);
+    const active = [...this.#entries.values()].filter(({ worker }) => worker.work.state === 'sync' || worker.work.state === 'terminating');
     const refusal = this.#deps.admit(
       pod,
       active.map(({ worker }) => worker.pod),
@@ -206,25 +227,35 @@ export class PodWorkers {
     this.#deps.status.remove(uid);
   }
 
-  /** A Pod of the runtime that has no worker: another's, one to adopt, or an orphan to end (L-068). */
-  async #discover(uid: string, signal: AbortSignal): Promise<void> {
+  #spawnDiscovery(uid: string): void {
     this.#discovering.add(uid);
+    this.#tasks.spawn('discovery', async ({ signal }) => {
+      while (!(await this.#discover(uid, signal))) await this.#deps.clock.sleep(discovery.retryMs, signal);
+      this.#discovering.delete(uid);
+    });
+  }
+
+  /**
+   * A Pod of the runtime that has no worker: another's, one to adopt, or an orphan to end (L-068). Answers whether it
+   * could be read.
+   */
+  async #discover(uid: string, signal: AbortSignal): Promise<boolean> {
     try {
       const observed: ObservedPod = await this.#deps.observe(uid, { signal });
       const pod = podOfRecords(observed);
-      if (pod === undefined || this.#entries.has(uid)) return;
+      if (pod === undefined || this.#entries.has(uid)) return true;
       if (!isOurs(pod, this.#options.nodeName)) {
         this.#foreign.add(uid);
-        return;
+        return true;
       }
       this.#unclaimed.set(uid, pod);
       this.reconcile();
+      return true;
     } catch (error) {
       signal.throwIfAborted();
       if (!(error instanceof RuntimeError)) throw error;
       this.#deps.logger.warn('a pod of the runtime cannot be read', { podUID: uid, error: messageOf(error) });
-    } finally {
-      this.#discovering.delete(uid);
+      return false;
     }
   }
 }

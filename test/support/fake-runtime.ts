@@ -543,6 +543,14 @@ export class FakeRuntime implements Runtime {
     this.#calls.length = 0;
   }
 
+  /** What is there now, without asking through the port. */
+  snapshot(): { readonly sandboxes: readonly ObservedSandbox[]; readonly containers: readonly ObservedContainer[] } {
+    return {
+      sandboxes: [...this.#sandboxes.values()].map(observeSandbox),
+      containers: [...this.#containers.values()].map(observeContainer),
+    };
+  }
+
   /** Id of the newest container of that name (any state); of that attempt when given. */
   containerId(name: string, attempt?: number): string {
     const found = [...this.#containers.values()].filter(
