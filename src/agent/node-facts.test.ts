@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { buildConfig } from '../../test/support/agent-config.ts';
-import { FakeClock } from '../../test/support/fake-clock.ts';
+import { FakeClock, settle } from '../../test/support/fake-clock.ts';
 import { eth0, FakeHost, loopback, routeToEth0 } from '../../test/support/fake-host.ts';
 import type { MachineFacts } from '../cgroup/machine.ts';
 import type { AgentConfig } from '../config/agent-config.ts';
@@ -192,6 +192,7 @@ test('a resolver that does not answer delays nobody for long', async () => {
   const { reader, host, clock } = world();
   host.isDeaf = true;
   const read = reader.read();
+  while (clock.sleeping === 0) await settle();
   await clock.advance(2000);
   assert.deepEqual((await read).ips, ['192.0.2.7']);
 });

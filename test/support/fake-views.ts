@@ -1,4 +1,5 @@
 // Views of the HTTP servers with the contents a test gives them.
+
 import type { Event, Lease, Node } from '../../src/api/gen/kubernetes.ts';
 import type { Pod } from '../../src/api/pod.ts';
 import type {
@@ -13,6 +14,7 @@ import type {
   SourceStatus,
   StatsView,
 } from '../../src/server/views.ts';
+import { systemClock, toRfc3339 } from '../../src/std/clock.ts';
 
 export class FakeFeed<T> implements Feed<T> {
   #items: readonly T[];
@@ -90,7 +92,8 @@ export function runningStatus(container: string, id = `containerd://${container}
     hostIPs: [{ ip: '10.0.0.1' }],
     podIP: '10.1.0.2',
     podIPs: [{ ip: '10.1.0.2' }],
-    startTime: '2026-01-01T00:00:00Z',
+    // The view of the Pod is as old as this: the Pod has just begun.
+    startTime: toRfc3339(systemClock.now()),
     qosClass: 'BestEffort',
     containerStatuses: [
       {

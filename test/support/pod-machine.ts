@@ -83,6 +83,8 @@ export class PodMachine {
   readonly badImages = new Map<string, { readonly reason: string; readonly message: string; readonly retryMs: number }>();
   /** Errors that were logged: none is expected. */
   readonly errors: string[] = [];
+  /** Runs before every change of the runtime, with the method and its first argument. */
+  beforeDeed: (method: string, request: unknown) => void = () => undefined;
   /** Runs after every change of the runtime. */
   onDeed: (deed: string) => void = () => undefined;
   networkError: string | undefined;
@@ -410,6 +412,7 @@ export class PodMachine {
                   new Promise<never>((_, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true })),
                 ]);
           if (isDead()) return this.#pending(untilAborted);
+          if (deeds.has(String(key))) this.beforeDeed(String(key), args[0]);
           return this.#pending(async () => {
             const answer: unknown = Reflect.apply(method, target, args);
             const call = this.runtime.calls.at(-1); // logged as soon as it is made
