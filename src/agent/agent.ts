@@ -23,6 +23,7 @@ import { ContainerLogLinks } from '../podworker/container-log-links.ts';
 import { PodExecutor } from '../podworker/execute.ts';
 import { GarbageCollector } from '../podworker/garbage-collector.ts';
 import { HookRunner } from '../podworker/hooks.ts';
+import { Leftovers } from '../podworker/leftovers.ts';
 import { LogDirectories } from '../podworker/log-directories.ts';
 import { LogRotation } from '../podworker/log-rotation.ts';
 import { PodWorkers } from '../podworker/pod-workers.ts';
@@ -285,6 +286,14 @@ export class Agent {
       await podWorkers.start({ signal: tasks.signal });
       for (const source of sources) tasks.spawn(`source ${source.name}`, (o) => follow(source, podConfig, podWorkers, o.signal));
       tasks.spawn('garbage collection', (o) => records.run(o));
+      const leftovers = new Leftovers({
+        volumes,
+        cgroups: executorDeps.cgroups,
+        knownPods: () => (podConfig.allSourcesSeen ? podWorkers.knownPods() : undefined),
+        clock,
+        logger,
+      });
+      tasks.spawn('leftovers', (o) => leftovers.run(o));
       const rotation = new LogRotation(
         {
           maxSizeBytes: config.containerLogMaxSizeBytes,

@@ -444,6 +444,22 @@ test('an exit code restarts all containers, once, also when the agent dies half-
   }
 });
 
+test('what a Pod without a sandbox left goes, too, when its manifest went while the agent was down (L-337)', () =>
+  onMachine({}, async (m) => {
+    m.runtime.failNext('runPodSandbox');
+    await m.apply(staticPod('uid-1'));
+    assert.deepEqual(await m.remains(), ['volumes', 'cgroup', 'status']);
+    await m.crash();
+    m.desired.clear();
+    m.seen.clear();
+    await m.start();
+    await m.advance(130_000);
+    assert.deepEqual(await m.remains(), ['volumes', 'cgroup'], 'its source has not spoken');
+    m.seen.add('file');
+    await m.advance(60_000);
+    assert.deepEqual(await m.remains(), []);
+  }));
+
 test('memory of a worker does not grow with restarts (D7)', () =>
   onMachine({ process: () => ({ exitsWith: 0 }) }, async (m) => {
     await m.apply(staticPod('uid-1'));

@@ -130,6 +130,13 @@ export class PodWorkers {
     return ![this.#entries, this.#unclaimed, this.#deps.desired(), this.#foreign].some((pods) => pods.has(uid));
   }
 
+  /** Every Pod that is desired, has a worker, or has anything in the runtime; undefined before the start. */
+  knownPods(): ReadonlySet<string> | undefined {
+    if (!this.#isStarted) return undefined;
+    const { desired, podUids } = this.#deps;
+    return new Set([...desired().keys(), ...this.#entries.keys(), ...this.#unclaimed.keys(), ...this.#foreign, ...podUids()]);
+  }
+
   /** Brings the workers in line with the desired Pods. Idempotent; call on every change of either. */
   reconcile(): void {
     if (!this.#isStarted) return; // predecessors may still be unknown

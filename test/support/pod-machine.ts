@@ -16,6 +16,7 @@ import { ContainerLogLinks } from '../../src/podworker/container-log-links.ts';
 import { PodExecutor } from '../../src/podworker/execute.ts';
 import { GarbageCollector } from '../../src/podworker/garbage-collector.ts';
 import { HookRunner } from '../../src/podworker/hooks.ts';
+import { Leftovers } from '../../src/podworker/leftovers.ts';
 import { LogDirectories } from '../../src/podworker/log-directories.ts';
 import { PodWorkers } from '../../src/podworker/pod-workers.ts';
 import type { Runtime } from '../../src/runtime/runtime.ts';
@@ -241,6 +242,20 @@ export class PodMachine {
       },
     );
     const started = workers;
+    const leftovers = new Leftovers({
+      volumes: {
+        orphans: async (known) => {
+          const removed = [...this.volumes].filter((uid) => !known.has(uid));
+          for (const uid of removed) this.volumes.delete(uid);
+          return { removed, blocked: [] };
+        },
+      },
+      cgroups: { remove: async (uid) => void this.cgroups.delete(uid) },
+      knownPods: () => (this.seen.has('file') ? started.knownPods() : undefined),
+      clock,
+      logger,
+    });
+    tasks.spawn('leftovers', (options) => leftovers.run(options));
     this.#agent = { tasks, workers: started, status };
     tasks.spawn('pleg', (options) => pleg.run(options));
     tasks.spawn('start', async (options) => {
