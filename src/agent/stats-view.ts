@@ -94,8 +94,8 @@ export class AgentStats implements StatsView {
 
   async #samplePods(options: CallOptions): Promise<readonly PodUsage[]> {
     const first = await this.#podUsages(options);
-    const isComplete = first.every(({ containers }) =>
-      containers.every(({ cpu }) => cpu === undefined || cpu.usageNanoCores !== undefined),
+    const isComplete = first.every((pod) =>
+      [pod, ...pod.containers].every(({ cpu }) => cpu === undefined || cpu.usageNanoCores !== undefined),
     );
     if (isComplete) return first;
     await this.#deps.clock.sleep(windowMs, options.signal);

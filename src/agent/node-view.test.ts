@@ -1,0 +1,296 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { buildConfig } from '../../test/support/agent-config.ts';
+import { FakeClock, settle } from '../../test/support/fake-clock.ts';
+import { disk, eth0, FakeHost, routeToEth0 } from '../../test/support/fake-host.ts';
+import type { Node } from '../api/gen/kubernetes.ts';
+import type { AgentConfig } from '../config/agent-config.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+import { RuntimeError } from '../std/errors.ts';
+import { silentLogger } from '../std/log.ts';
+import { NodeFactsReader } from './node-facts.ts';
+import { architecture, NodeFeed } from './node-view.ts';
+
+const gib = 2 ** 30;
+const signal = new AbortController().signal;
+const cgroup = { version: 2, driver: 'systemd', root: '/', perQos: true, swapController: false } as const;
+const start = Date.UTC(2026, 0, 1);
+
+const files = {
+  '/etc/resolv.conf': '',
+  '/etc/hosts': '',
+  '/etc/machine-id': 'abc\n',
+  '/etc/os-release': 'PRETTY_NAME="Some Linux 1"\n',
+  '/proc/sys/kernel/random/boot_id': 'boot\n',
+  '/proc/sys/kernel/osrelease': '6.1.0\n',
+  '/proc/meminfo': 'MemTotal: 4194304 kB\nMemFree: 4000000 kB\nSwapTotal: 1024 kB\nSwapFree: 1024 kB\n',
+  '/proc/loadavg': '0 0 0 1/100 7\n',
+  '/proc/sys/kernel/pid_max': '32768\n',
+  '/proc/sys/kernel/threads-max': '10000\n',
+  '/proc/net/route': routeToEth0,
+};
+
+function world(change: Partial<AgentConfig> = {}) {
+  const clock = new FakeClock(start);
+  const host = new FakeHost(files);
+  host.network = [eth0];
+  host.madeAt = Date.UTC(2025, 5, 1);
+  const config = buildConfig({ rootDir: '/r', evictionHard: {}, registerWithTaints: [], ...change });
+  host.disks.set('/r', disk());
+  host.disks.set('/images', disk());
+  const calls: string[] = [];
+  let failure: RuntimeError | undefined;
+  const answer = async <T>(name: string, value: T): Promise<T> => {
+    calls.push(name);
+    if (failure !== undefined) throw failure;
+    return value;
+  };
+  const runtime: Pick<Runtime, 'status' | 'version' | 'listImages' | 'imageFsInfo'> = {
+    status: () =>
+      answer('status', {
+        conditions: [],
+        handlers: [{ name: 'runc', recursiveReadOnlyMounts: true, userNamespaces: true }],
+        features: { supplementalGroupsPolicy: true },
+        info: {},
+      }),
+    version: () => answer('version', { runtimeName: 'containerd', runtimeVersion: '2.1.0', runtimeApiVersion: 'v1' }),
+    listImages: () =>
+      answer('listImages', [
+        { id: 'a', repoTags: ['a:1'], repoDigests: ['a@sha256:1'], sizeBytes: 5, uid: undefined, username: undefined, pinned: false },
+        { id: 'b', repoTags: ['b:1'], repoDigests: [], sizeBytes: 9, uid: undefined, username: undefined, pinned: false },
+      ]),
+    imageFsInfo: () => answer('imageFsInfo', [{ timestamp: 0, mountpoint: '/images', usedBytes: 1, inodesUsed: 1 }]),
+  };
+  const capacity = { cpuMillis: 2000, memoryBytes: 4 * gib, ephemeralStorageBytes: 10 * gib, hugepagesBytes: new Map([[2 ** 21, 0]]) };
+  const facts = new NodeFactsReader(
+    { config, cgroup, layout: { version: 2, hierarchies: [], own: new Map() } },
+    {
+      runtime,
+      clock,
+      log: silentLogger,
+      host,
+      machine: async () => ({ capacity, hugepageSizesBytes: [2 ** 21], swapController: false, thermalThrottlePaths: [], seLinux: false }),
+    },
+  );
+  const problems: string[] = [];
+  const warnings: string[] = [];
+  const feed = new NodeFeed(
+    { config, kubeletVersion: 'v1.36.2' },
+    {
+      facts,
+      runtime,
+      readyProblems: () => problems,
+      agentPort: () => 10250,
+      clock,
+      log: { ...silentLogger, warn: (message) => warnings.push(message) },
+      host,
+    },
+  );
+  return {
+    clock,
+    host,
+    facts,
+    feed,
+    problems,
+    warnings,
+    calls,
+    fail: (error: RuntimeError | undefined) => {
+      failure = error;
+    },
+  };
+}
+
+function nodeOf(feed: NodeFeed): Node {
+  const [node] = feed.list();
+  assert.ok(node !== undefined);
+  return node;
+}
+
+const conditions = (node: Node): Readonly<Record<string, string>> =>
+  Object.fromEntries((node.status?.conditions ?? []).map(({ type, status }) => [type, status]));
+
+test('S-367, S-371, S-373 … S-376: the Node of facts', async () => {
+  const { feed, facts } = world({ podsPerCore: 10, nodeLabels: { zone: 'a' }, providerId: 'x://1' });
+  await facts.refreshRuntime({ signal });
+  assert.deepEqual(feed.list(), []);
+  await feed.refresh({ signal });
+  const { metadata, spec, status } = nodeOf(feed);
+  assert.equal(metadata?.name, 'node1');
+  assert.equal(metadata?.creationTimestamp, '2025-06-01T00:00:00Z');
+  assert.match(metadata?.uid ?? '', /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/);
+  assert.equal(metadata?.labels?.['zone'], 'a');
+  assert.deepEqual(spec, { providerID: 'x://1' });
+  assert.deepEqual(status?.capacity, { cpu: '2', memory: '4Gi', 'ephemeral-storage': '10Gi', 'hugepages-2Mi': '0', pods: '20' });
+  assert.deepEqual(status?.addresses, [
+    { type: 'InternalIP', address: '192.0.2.7' },
+    { type: 'Hostname', address: 'node1' },
+  ]);
+  assert.deepEqual(status?.nodeInfo, {
+    machineID: 'abc',
+    systemUUID: 'abc',
+    bootID: 'boot',
+    kernelVersion: '6.1.0',
+    osImage: 'Some Linux 1',
+    operatingSystem: 'linux',
+    architecture: architecture(),
+    kubeletVersion: 'v1.36.2',
+    kubeProxyVersion: '',
+    containerRuntimeVersion: 'containerd://2.1.0',
+    swap: { capacity: 2 ** 20 },
+  });
+  assert.deepEqual(status?.images, [
+    { names: ['b:1'], sizeBytes: 9 },
+    { names: ['a@sha256:1', 'a:1'], sizeBytes: 5 },
+  ]);
+  assert.deepEqual(status?.daemonEndpoints, { kubeletEndpoint: { Port: 10250 } });
+  assert.deepEqual(status?.runtimeHandlers, [{ name: 'runc', features: { recursiveReadOnlyMounts: true, userNamespaces: true } }]);
+  assert.deepEqual(status?.features, { supplementalGroupsPolicy: true });
+  assert.deepEqual(conditions(nodeOf(feed)), { MemoryPressure: 'False', DiskPressure: 'False', PIDPressure: 'False', Ready: 'True' });
+});
+
+test('the Node of the same machine is the same one after a restart, of another machine another one', async () => {
+  const uids: (string | undefined)[] = [];
+  for (const id of ['abc', 'abc', 'def']) {
+    const { feed, host } = world();
+    host.files.set('/etc/machine-id', id);
+    await feed.refresh({ signal });
+    uids.push(nodeOf(feed).metadata?.uid);
+  }
+  assert.equal(uids[0], uids[1]);
+  assert.notEqual(uids[0], uids[2]);
+});
+
+test('S-378: a Node that only breathes stays the same object, until the report is due', async () => {
+  const { feed, clock } = world({ nodeStatusReportFrequencyMs: 300_000 });
+  let told = 0;
+  feed.subscribe(() => told++);
+  await feed.refresh({ signal });
+  const first = nodeOf(feed);
+  await clock.advance(299_999);
+  await feed.refresh({ signal });
+  assert.equal(nodeOf(feed), first);
+  assert.equal(told, 1);
+  await clock.advance(1);
+  await feed.refresh({ signal });
+  assert.notEqual(nodeOf(feed), first);
+  assert.equal(told, 2);
+});
+
+test('S-377, S-378: a problem makes the Node not ready, with the time of the change', async () => {
+  const { feed, clock, problems } = world();
+  let told = 0;
+  const unsubscribe = feed.subscribe(() => told++);
+  await feed.refresh({ signal });
+  await clock.advance(10_000);
+  problems.push('container runtime is down');
+  await feed.refresh({ signal });
+  const ready = nodeOf(feed).status?.conditions?.find(({ type }) => type === 'Ready');
+  assert.deepEqual(
+    [ready?.status, ready?.message, ready?.lastTransitionTime],
+    ['False', 'container runtime is down', '2026-01-01T00:00:10Z'],
+  );
+  assert.equal(told, 2);
+  unsubscribe();
+  problems.length = 0;
+  await feed.refresh({ signal });
+  assert.equal(told, 2);
+  assert.equal(conditions(nodeOf(feed))['Ready'], 'True');
+});
+
+const low = { kind: 'percent', value: 50 } as const;
+const pressureRows: readonly (readonly [string, string, (host: FakeHost) => void])[] = [
+  ['memory.available', 'MemoryPressure', (host) => host.files.set('/proc/meminfo', 'MemTotal: 1000 kB\nMemFree: 400 kB\n')],
+  ['nodefs.available', 'DiskPressure', (host) => host.disks.set('/r', disk({ availableBytes: 400 }))],
+  ['imagefs.inodesFree', 'DiskPressure', (host) => host.disks.set('/images', disk({ inodesFree: 49 }))],
+  ['pid.available', 'PIDPressure', (host) => host.files.set('/proc/loadavg', '0 0 0 1/5001 7\n')],
+];
+
+for (const [name, condition, change] of pressureRows) {
+  test(`S-376: ${condition} by ${name}`, async () => {
+    const { feed, host } = world({ evictionHard: { [name]: low } });
+    await feed.refresh({ signal });
+    assert.equal(conditions(nodeOf(feed))[condition], 'False');
+    change(host);
+    await feed.refresh({ signal });
+    assert.deepEqual(
+      Object.entries(conditions(nodeOf(feed))).flatMap(([type, status]) => (status === 'True' ? [type] : [])),
+      [condition, 'Ready'],
+    );
+  });
+}
+
+test('D7: the runtime is asked for images every five minutes, or when they changed', async () => {
+  const { feed, clock, calls } = world();
+  const images = () => calls.filter((call) => call === 'listImages').length;
+  await feed.refresh({ signal });
+  await clock.advance(299_999);
+  await feed.refresh({ signal });
+  assert.equal(images(), 1);
+  await clock.advance(1);
+  await feed.refresh({ signal });
+  assert.equal(images(), 2);
+  feed.imagesChanged();
+  await feed.refresh({ signal });
+  assert.equal(images(), 3);
+});
+
+test('S-373: a runtime that does not answer leaves a Node, and is asked again', async () => {
+  const { feed, fail } = world();
+  fail(new RuntimeError('unavailable', 'gone'));
+  await feed.refresh({ signal });
+  assert.equal(nodeOf(feed).status?.nodeInfo?.containerRuntimeVersion, 'containerd://Unknown');
+  fail(undefined);
+  await feed.refresh({ signal });
+  assert.equal(nodeOf(feed).status?.nodeInfo?.containerRuntimeVersion, 'containerd://2.1.0');
+});
+
+test('S-367: what cannot be read leaves the Node as it was', async () => {
+  const { feed, host, warnings } = world();
+  await feed.refresh({ signal });
+  const before = nodeOf(feed);
+  host.disk = () => Promise.reject(Object.assign(new Error('EIO'), { code: 'EIO' }));
+  await feed.refresh({ signal });
+  assert.equal(nodeOf(feed), before);
+  assert.deepEqual(warnings, ['node facts cannot be read']);
+});
+
+test('the registration with a cluster reads the same facts', async () => {
+  const { feed, problems } = world();
+  problems.push('no network');
+  const facts = await feed.facts.read({ signal });
+  assert.deepEqual(facts.readyProblems, ['no network']);
+  assert.equal(facts.capacity['cpu'], '2');
+  assert.equal(conditions(nodeOf(feed))['Ready'], 'False');
+  let told = 0;
+  const end = feed.facts.subscribe(() => told++);
+  problems.length = 0;
+  await feed.refresh({ signal });
+  end();
+  assert.equal(told, 1);
+});
+
+test('rounds come with the configured frequency, sooner when woken, and end with the signal', async () => {
+  const { feed, clock, problems } = world({ nodeStatusUpdateFrequencyMs: 10_000 });
+  const stop = new AbortController();
+  const running = feed.run({ signal: stop.signal });
+  const isReady = () => conditions(nodeOf(feed))['Ready'];
+  while (clock.sleeping === 0) await settle();
+  problems.push('a');
+  await clock.advance(9999);
+  assert.equal(isReady(), 'True');
+  await clock.advance(1);
+  assert.equal(isReady(), 'False');
+  problems.length = 0;
+  feed.wake();
+  await clock.advance(999);
+  assert.equal(isReady(), 'False');
+  await clock.advance(1);
+  assert.equal(isReady(), 'True');
+  stop.abort(new RangeError('stop'));
+  await assert.rejects(running, RangeError);
+  assert.equal(clock.sleeping, 0);
+});
+
+test('Kubernetes has its own names of architectures', () => {
+  assert.deepEqual(['x64', 'arm64', 'ppc64', 'riscv64'].map(architecture), ['amd64', 'arm64', 'ppc64le', 'riscv64']);
+});
