@@ -31,6 +31,9 @@ const rows: readonly (readonly [what: string, text: string | Uint8Array, expecte
   ['S-029 too large', new Uint8Array(maxManifestBytes).fill(0x20), ['the read limit is reached: a manifest must be smaller than 10 MiB']],
   ['binary', Uint8Array.of(0x7f, 0x45, 0x00), ['the manifest contains NUL bytes: it is a binary file, or was not written completely']],
   ['UTF-16', Uint8Array.of(0xff, 0xfe, 0x61, 0x00), ['the manifest is encoded in UTF-16: save it as UTF-8']],
+  ['UTF-16, the other way round', Uint8Array.of(0xfe, 0xff, 0x00, 0x61), ['the manifest is encoded in UTF-16: save it as UTF-8']],
+  ['not UTF-8, although it begins like UTF-16', Uint8Array.of(0x61, 0xff, 0x61), ['1:1: the manifest is not valid UTF-8']],
+  ['not UTF-8 either', Uint8Array.of(0xfe, 0x61), ['1:1: the manifest is not valid UTF-8']],
   ['not UTF-8', Uint8Array.of(0x61, 0x0a, 0xff), ['2:1: the manifest is not valid UTF-8']],
   ['a control character', `${pod}# \u0007\n`, ['9:3: control characters are not allowed (0x07)']],
   ['text', 'hello', ['1:1: not a manifest: expected a Pod with apiVersion, kind, metadata and spec']],
@@ -95,6 +98,12 @@ const rows: readonly (readonly [what: string, text: string | Uint8Array, expecte
     `${head}spec:\n  image: x\n`,
     ['6:3: spec.image: Unknown field: it belongs to spec.containers[]'],
   ],
+  [
+    'field of the object around it',
+    `${pod}    livenessProbe: {image: x}\n`,
+    ['9:21: spec.containers[0].livenessProbe.image: Unknown field: it belongs to spec.containers[]'],
+  ],
+  ['letters swapped', `${pod}    iamge: x\n`, ['9:5: spec.containers[0].iamge: Unknown field: did you mean "image"?']],
   ['field like no other', `${head}zzzzzzzz: 1\n`, ['5:1: zzzzzzzz: Unknown field']],
   [
     'duplicate field, reported where it is repeated',

@@ -4,6 +4,8 @@ import { container, type Json, type JsonObject, problemsOf } from '../../../test
 
 const label =
   "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
+const subdomain =
+  "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
 const ids = 'must be between 0 and 2147483647, inclusive';
 const port = 'must be between 1 and 65535, inclusive';
 const memoryDivisors = '1, 1k, 1M, 1G, 1T, 1P, 1E, 1Ki, 1Mi, 1Gi, 1Ti, 1Pi, 1Ei';
@@ -88,6 +90,7 @@ const rows: readonly (readonly [rule: string, change: JsonObject, expected: read
         'spec.foo',
         "status.podIP['x']",
         '',
+        "metadata.labels['a",
       ].map((fieldPath, i) => ({ name: `v${i}`, valueFrom: { fieldRef: { fieldPath } } })),
     },
     [
@@ -95,6 +98,7 @@ const rows: readonly (readonly [rule: string, change: JsonObject, expected: read
       '.env[4].valueFrom.fieldRef.fieldPath: Invalid value: "spec.foo": error converting fieldPath: field label not supported: spec.foo',
       `.env[5].valueFrom.fieldRef.fieldPath: Invalid value: "status.podIP['x']": error converting fieldPath: field label does not support subscript: status.podIP['x']`,
       '.env[6].valueFrom.fieldRef.fieldPath: Required value',
+      `.env[7].valueFrom.fieldRef.fieldPath: Invalid value: "metadata.labels['a": error converting fieldPath: field label not supported: metadata.labels['a`,
     ],
   ],
   [
@@ -128,7 +132,12 @@ const rows: readonly (readonly [rule: string, change: JsonObject, expected: read
         { name: 'b', valueFrom: { secretKeyRef: { name: 's', key: '..' } } },
         { name: 'c', valueFrom: { secretKeyRef: { name: 's' } } },
       ],
-      envFrom: [{}, { configMapRef: {}, secretRef: { name: 's' } }, { prefix: 'é', secretRef: { name: 's' } }],
+      envFrom: [
+        {},
+        { configMapRef: {}, secretRef: { name: 's' } },
+        { prefix: 'é', secretRef: { name: 's' } },
+        { secretRef: { name: 'S' } },
+      ],
     },
     [
       `.env[0].valueFrom.configMapKeyRef.key: Invalid value: "a b": a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')`,
@@ -138,6 +147,7 @@ const rows: readonly (readonly [rule: string, change: JsonObject, expected: read
       '.envFrom[1].configMapRef.name: Required value',
       '.envFrom: Invalid value: "": may not have more than one field specified at a time',
       `.envFrom[2].prefix: Invalid value: "é": a valid environment variable name must consist only of printable ASCII characters other than '='`,
+      `.envFrom[3].secretRef.name: Invalid value: "S": ${subdomain}`,
     ],
   ],
   [
@@ -326,6 +336,7 @@ const rows: readonly (readonly [rule: string, change: JsonObject, expected: read
       '.securityContext.appArmorProfile.localhostProfile: Invalid value: "p": can only be set when AppArmor type is Localhost',
     ],
   ],
+  ['S-187 procMount in a user namespace', { securityContext: { procMount: 'Unmasked' } }, [], { hostUsers: false }],
   [
     'S-187 privilege escalation',
     { securityContext: { allowPrivilegeEscalation: false, privileged: true, capabilities: { add: ['CAP_SYS_ADMIN'] } } },

@@ -10,6 +10,8 @@ const name =
   "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
 const labelValue =
   "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
+const underscored =
+  "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9_]([-_a-z0-9]*[a-z0-9_])?(\\.[a-z0-9_]([-_a-z0-9]*[a-z0-9_])?)*')";
 const ids = 'must be between 0 and 2147483647, inclusive';
 const ip = 'must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)';
 
@@ -52,6 +54,11 @@ const rows: readonly (readonly [rule: string, spec: JsonObject, expected: readon
   ],
   ['S-196 searches', { dnsConfig: { searches: ['.', 'a_b.example.com.', '_tcp.example.com'] } }, []],
   [
+    'S-196 a bad search',
+    { dnsConfig: { searches: ['-a', 'a b'] } },
+    [`dnsConfig.searches[0]: Invalid value: "-a": ${underscored}`, `dnsConfig.searches[1]: Invalid value: "a b": ${underscored}`],
+  ],
+  [
     'S-196 too many searches',
     { dnsConfig: { searches: Array.from({ length: 33 }, () => 'a') } },
     [
@@ -84,6 +91,7 @@ const rows: readonly (readonly [rule: string, spec: JsonObject, expected: readon
     { activeDeadlineSeconds: 0 },
     ['activeDeadlineSeconds: Invalid value: 0: must be between 1 and 2147483647, inclusive'],
   ],
+  ['S-198 a good active deadline', { activeDeadlineSeconds: 3000 }, []],
   [
     'S-199 host aliases',
     { hostAliases: [{ ip: 'x', hostnames: ['A', 'b.c'] }] },
@@ -203,7 +211,8 @@ const rows: readonly (readonly [rule: string, spec: JsonObject, expected: readon
       topologySpreadConstraints: [
         { maxSkew: 0, whenUnsatisfiable: 'x' },
         { maxSkew: 1, topologyKey: 'zone', whenUnsatisfiable: 'ScheduleAnyway', minDomains: 2 },
-        { maxSkew: 1, topologyKey: 'zone', whenUnsatisfiable: 'ScheduleAnyway', nodeTaintsPolicy: 'x' },
+        { maxSkew: 1, topologyKey: 'zone', whenUnsatisfiable: 'ScheduleAnyway', nodeTaintsPolicy: 'x', matchLabelKeys: ['a'] },
+        { maxSkew: 1, topologyKey: 'rack', whenUnsatisfiable: 'DoNotSchedule', matchLabelKeys: ['a'], labelSelector: {} },
       ],
     },
     [
@@ -213,6 +222,7 @@ const rows: readonly (readonly [rule: string, spec: JsonObject, expected: readon
       'topologySpreadConstraints[1].minDomains: Invalid value: 2: can only use minDomains if whenUnsatisfiable=DoNotSchedule, not ScheduleAnyway',
       'topologySpreadConstraints[2].{topologyKey, whenUnsatisfiable}: Duplicate value: "{zone, ScheduleAnyway}"',
       'topologySpreadConstraints[2].nodeTaintsPolicy: Unsupported value: "x": supported values: "Honor", "Ignore"',
+      'topologySpreadConstraints[2].matchLabelKeys: Forbidden: must not be specified when labelSelector is not set',
     ],
   ],
   [
