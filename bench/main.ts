@@ -136,11 +136,18 @@ function usageOf(pid: number): { readonly cpuSeconds: number; readonly rssBytes:
   return { cpuSeconds: (Number(fields[11]) + Number(fields[12])) / 100, rssBytes: Number(resident) * 1024 };
 }
 
+/** The process of the Pod's container; the file it writes appears a little before the runtime shows it as running. */
 async function pidOf(containerd: TestContainerd, runtime: CriRuntime, podName: string): Promise<number> {
-  const containers = await runtime.listContainers({}, o);
-  const found = containers.find((c) => c.state === 'running' && c.labels[criKeys.podName]?.startsWith(podName));
-  const line = (await containerd.ctr('tasks', 'list')).split('\n').find((text) => found !== undefined && text.startsWith(found.id));
-  return Number(line?.trim().split(/\s+/)[1]);
+  for (let tries = 0; tries < 100; tries++) {
+    const containers = await runtime.listContainers({}, o);
+    const found = containers.find((c) => c.state === 'running' && c.labels[criKeys.podName]?.startsWith(podName));
+    const line = (await containerd.ctr('tasks', 'list')).split('\n').find((text) => found !== undefined && text.startsWith(found.id));
+    // A task that is only being made is listed without a pid.
+    const pid = Number(line?.trim().split(/\s+/)[1]);
+    if (Number.isInteger(pid) && pid > 0) return pid;
+    await delay(20);
+  }
+  throw new Error(`${podName} does not run`);
 }
 
 const containerd = await startContainerd({ name: 'bench', cgroupParents: ['/pinpod-bench'] });
