@@ -3,9 +3,8 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
-import os from 'node:os';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import type { Pod } from '../../src/api/gen/kubernetes.ts';
@@ -64,15 +63,19 @@ interface CommandResult {
   readonly err: string;
 }
 
+let agents = 90;
+
 /** An agent with folders, bridge and cgroups of its own. `endpoint`: of a containerd that the test has already. */
 class TestAgent {
-  readonly dir = mkdtempSync(path.join(os.tmpdir(), 'ppa-'));
+  // Named as startContainerd names its own, so that what a killed run left is swept with them.
+  readonly #number = agents++;
+  readonly dir = `/tmp/ppt-${process.pid}-agent${this.#number}`;
   readonly rootDir = path.join(this.dir, 'root');
   readonly runDir = path.join(this.dir, 'run');
   readonly folder = path.join(this.dir, 'manifests');
   readonly kubeconfig = path.join(this.runDir, 'kubeconfig.yaml');
   readonly cgroupRoot = `/${path.basename(this.dir)}`;
-  readonly bridge = path.basename(this.dir).toLowerCase();
+  readonly bridge = `ppt${process.pid}x${this.#number}`;
   readonly client = new AgentClient({ socketPath: path.join(this.runDir, 'pinpod.sock') });
   readonly runtime: CriRuntime;
   readonly daemon: PrivateContainerd;
@@ -82,7 +85,7 @@ class TestAgent {
 
   constructor(endpoint?: string) {
     this.#endpoint = endpoint;
-    mkdirSync(this.folder);
+    mkdirSync(this.folder, { recursive: true });
     this.daemon = new PrivateContainerd(
       {
         rootDir: this.rootDir,
@@ -139,13 +142,10 @@ class TestAgent {
 
   /** Resolves once the agent answers on its socket. */
   async start(): Promise<void> {
-    const child = spawn(
-      path.join(checkout, 'node_modules', '.bin', 'node'),
-      [path.join(checkout, 'src', 'main.ts'), 'run', ...this.#flags],
-      {
-        stdio: ['ignore', 'ignore', 'pipe'],
-      },
-    );
+    const node = path.join(checkout, 'node_modules', '.bin', 'node');
+    // It ends with the test, however that ends.
+    const command = ['--pdeathsig', 'KILL', node, path.join(checkout, 'src', 'main.ts'), 'run', ...this.#flags];
+    const child = spawn('setpriv', command, { stdio: ['ignore', 'ignore', 'pipe'] });
     this.#process = child;
     child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       this.output += text;
@@ -470,6 +470,39 @@ describe('the agent on its private containerd', { skip: whyNoContainerd() }, () 
     await eventually(agent, 'nothing of the old Pod is left', async () =>
       (await agent.sandboxes(uidOf(before))).length + (await agent.containers(uidOf(before))).length === 0 ? true : undefined,
     );
+  });
+
+  it('makes nothing of the new Pod while the old one is still ending', async () => {
+    const spec = (greeting: string): Pod['spec'] => ({
+      containers: [
+        {
+          name: 'main',
+          image: 'busybox',
+          command: ['sleep', '1000'],
+          env: [{ name: 'GREETING', value: greeting }],
+          lifecycle: { preStop: { sleep: { seconds: 1 } } },
+        },
+      ],
+      terminationGracePeriodSeconds: 2,
+    });
+    agent.putPod('edited', spec('old'));
+    const old = uidOf(await agent.ready('edited'));
+    agent.putPod('edited', spec('new'));
+    let looksWhileOldRuns = 0;
+    const overlap = await eventually(agent, 'the new Pod has a sandbox', async () => {
+      // In this order: an old container seen running after a new sandbox was seen did run beside it.
+      const sandboxes = await agent.runtime.listPodSandboxes({}, options);
+      const isNewThere = sandboxes.some((one) => one.name === `edited-${nodeName}` && one.podUid !== old);
+      const isOldRunning = (await agent.containers(old)).some((one) => one.state === 'running');
+      if (isNewThere) return { isOldRunning };
+      if (isOldRunning) looksWhileOldRuns += 1;
+      return undefined;
+    });
+    assert.equal(overlap.isOldRunning, false);
+    assert.ok(looksWhileOldRuns > 0);
+    await agent.ready('edited', (one) => uidOf(one) !== old);
+    agent.remove('edited.json');
+    await agent.gone('edited');
   });
 
   it('removes a Pod whose file is moved away, and runs it when it is back', async () => {
