@@ -18,6 +18,12 @@ function write(stream: NodeJS.WriteStream, text: string | Uint8Array): Promise<v
   });
 }
 
+async function readInput(): Promise<Uint8Array> {
+  const parts: Uint8Array[] = [];
+  for await (const part of process.stdin) parts.push(part as Uint8Array);
+  return Buffer.concat(parts);
+}
+
 // A reader that goes away (`| head`) ends the command quietly.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
 
@@ -26,7 +32,12 @@ async function start(): Promise<void> {
     process.exitCode = await main({
       argv: process.argv.slice(2),
       env: process.env,
-      io: { out: (text) => write(process.stdout, text), err: (text) => write(process.stderr, text), signal: stop.signal },
+      io: {
+        out: (text) => write(process.stdout, text),
+        err: (text) => write(process.stderr, text),
+        stdin: readInput,
+        signal: stop.signal,
+      },
       writeLog: (line) => void process.stderr.write(line),
     });
   } catch (error) {

@@ -1,5 +1,6 @@
 // Composition root: builds every stage by hand, starts them in order, stops them in reverse. It decides nothing.
 import { access, mkdir } from 'node:fs/promises';
+import os, { release } from 'node:os';
 import path from 'node:path';
 import { realCgroupFiles } from '../cgroup/cgroup-files.ts';
 import { PodCgroups } from '../cgroup/pod-cgroups.ts';
@@ -15,9 +16,10 @@ import { readImageArchive } from '../image/oci-archive.ts';
 import { makePauseArchive } from '../image/pause-archive.ts';
 import { canonicalName } from '../image/reference.ts';
 import { Pleg } from '../pleg/pleg.ts';
-import { admitPod } from '../pod/admission.ts';
+import { admitPodUnder } from '../pod/admission.ts';
 import type { PlanOptions } from '../pod/draft.ts';
 import { defaultBackoff } from '../pod/restart-policy.ts';
+import { refusedSysctl } from '../pod/sysctls.ts';
 import { PodConfig } from '../podconfig/pod-config.ts';
 import { ContainerLogLinks } from '../podworker/container-log-links.ts';
 import { PodExecutor } from '../podworker/execute.ts';
@@ -195,6 +197,7 @@ export class Agent {
         events,
         logger,
       };
+      const sysctlRules = { allowedUnsafe: config.allowedUnsafeSysctls, kernelRelease: os.release() };
       const podWorkers = new PodWorkers(
         { nodeName: config.nodeName },
         {
@@ -203,7 +206,7 @@ export class Agent {
           podUids: () => pleg.podUids(),
           observe: (uid, options) => pleg.observe(uid, options),
           executorOf: (pod) => new PodExecutor(pod, executorDeps),
-          admit: admitPod,
+          admit: admitPodUnder({ allowedUnsafe: config.allowedUnsafeSysctls, kernelRelease: release() }),
           prober,
           planOptions,
           readTerminationMessage,

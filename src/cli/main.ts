@@ -4,17 +4,18 @@ import { describeConfig } from '../config/describe.ts';
 import { flagDefinitions, normalizeFlags } from '../config/flags.ts';
 import { type LoadedConfig, loadConfig } from '../config/load.ts';
 import { ConfigError, messageOf } from '../std/errors.ts';
-import { AgentClient, CommandError, type CommandIo } from './client.ts';
+import { AgentClient, CommandError } from './client.ts';
 import { type GetOptions, get } from './get.ts';
 import { kubeconfig } from './kubeconfig.ts';
 import { logs } from './logs.ts';
 import { manifests } from './manifests.ts';
+import { runValidate, type ValidateIo } from './validate.ts';
 
 export interface CliInput {
   /** Without the program's own name. */
   readonly argv: readonly string[];
   readonly env: Readonly<Record<string, string | undefined>>;
-  readonly io: CommandIo;
+  readonly io: ValidateIo;
   readonly writeLog: (line: string) => void;
 }
 
@@ -74,6 +75,15 @@ export async function main(input: CliInput): Promise<number> {
     .action(async (options: { output?: string }, command: Command) => {
       if (options.output !== undefined && options.output !== 'json') throw new CommandError('--output takes json');
       done(await manifests(options.output === 'json' ? { output: 'json' } : {}, { client: client(command), io }));
+    });
+  program
+    .command('validate <path...>')
+    .description('check manifests: files, folders or - for standard input; needs no agent')
+    .option('-o, --output <format>', 'json')
+    .option('--node-name <name>', 'the node that the names of Pods end in')
+    .action(async (paths: readonly string[], options: { output?: string; nodeName?: string }) => {
+      if (options.output !== undefined && options.output !== 'json') throw new CommandError('--output takes json');
+      done(await runValidate({ paths, output: options.output === 'json' ? 'json' : undefined, nodeName: options.nodeName }, io));
     });
   addConfigFlags(program.command('kubeconfig').description('print the kubeconfig for kubectl, or merge it into your own'))
     .option('--merge <file>', 'merge it into this file')

@@ -1,5 +1,6 @@
 // Whether a Pod may start beside those active now (S-446 … S-465). A refusal is never final: it is asked again (D4).
 import { allContainers, type Pod } from '../api/pod.ts';
+import { refusedSysctl, type SysctlRules } from './sysctls.ts';
 
 export interface AdmissionRefusal {
   /** Kubernetes' reason, verbatim. */
@@ -13,6 +14,11 @@ export function admitPod(pod: Pod, active: readonly Pod[]): AdmissionRefusal | u
     return { reason: 'NodePorts', message }; // S-460
   }
   return undefined;
+}
+
+/** The same, with the kernel settings that this node allows (L-269, L-270). */
+export function admitPodUnder(rules: SysctlRules): (pod: Pod, active: readonly Pod[]) => AdmissionRefusal | undefined {
+  return (pod, active) => refusedSysctl(pod.spec, rules) ?? admitPod(pod, active);
 }
 
 interface HostPort {
