@@ -269,7 +269,7 @@ test('the registration with a cluster reads the same facts', async () => {
   assert.equal(told, 1);
 });
 
-test('rounds come with the configured frequency, sooner when woken, and end with the signal', async () => {
+test('S-383: rounds come with the configured frequency, sooner when woken or not ready, and end with the signal', async () => {
   const { feed, clock, problems } = world({ nodeStatusUpdateFrequencyMs: 10_000 });
   const stop = new AbortController();
   const running = feed.run({ signal: stop.signal });
@@ -280,12 +280,18 @@ test('rounds come with the configured frequency, sooner when woken, and end with
   assert.equal(isReady(), 'True');
   await clock.advance(1);
   assert.equal(isReady(), 'False');
+  // S-383: not ready for no longer than needed.
   problems.length = 0;
-  feed.wake();
   await clock.advance(999);
   assert.equal(isReady(), 'False');
   await clock.advance(1);
   assert.equal(isReady(), 'True');
+  problems.push('b');
+  feed.wake();
+  await clock.advance(999);
+  assert.equal(isReady(), 'True');
+  await clock.advance(1);
+  assert.equal(isReady(), 'False');
   stop.abort(new RangeError('stop'));
   await assert.rejects(running, RangeError);
   assert.equal(clock.sleeping, 0);

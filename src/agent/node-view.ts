@@ -121,19 +121,20 @@ export class NodeFeed implements NodeView {
     this.#publish(this.#facts, clock.now());
   }
 
-  /** Rounds until the signal aborts, each `nodeStatusUpdateFrequency` and when woken. */
+  /** Rounds until the signal aborts: each `nodeStatusUpdateFrequency`, when woken, and each second until ready (S-383). */
   async run({ signal }: { readonly signal: AbortSignal }): Promise<void> {
     const { clock } = this.#deps;
-    const period = this.#config.nodeStatusUpdateFrequencyMs;
+    const frequency = this.#config.nodeStatusUpdateFrequencyMs;
     for (;;) {
       const woken = new Promise<void>((resolve) => {
         this.#wake = resolve;
       });
       await this.refresh({ signal });
-      const gap = Math.min(minGapMs, period);
+      const gap = Math.min(minGapMs, frequency);
       await clock.sleep(gap, signal);
+      if (this.#facts === undefined || this.#facts.readyProblems.length > 0) continue;
       using round = linkSignals(signal);
-      const elapsed = clock.sleep(period - gap, round.signal).catch(() => undefined);
+      const elapsed = clock.sleep(frequency - gap, round.signal).catch(() => undefined);
       try {
         await raceSignal(Promise.race([woken, elapsed]), signal);
       } finally {
