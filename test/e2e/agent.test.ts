@@ -85,7 +85,6 @@ class TestAgent {
 
   constructor(endpoint?: string) {
     this.#endpoint = endpoint;
-    mkdirSync(this.folder, { recursive: true });
     this.daemon = new PrivateContainerd(
       {
         rootDir: this.rootDir,
@@ -114,6 +113,7 @@ class TestAgent {
   }
 
   async configure(): Promise<void> {
+    mkdirSync(this.folder, { recursive: true });
     const kubelet = {
       apiVersion: 'kubelet.config.k8s.io/v1beta1',
       kind: 'KubeletConfiguration',

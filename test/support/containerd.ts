@@ -235,7 +235,7 @@ export async function sweepDeadRuns(): Promise<void> {
       if (entry.command.includes(config)) process.kill(entry.pid, 'SIGKILL');
     }
     await sweep(
-      { socket, folders: [dir], networkName: bridge, bridge, cgroupParents: [] },
+      { socket, folders: [dir], networkName: bridge, bridge, cgroupParents: [name] },
       { clock: systemClock, log: silentLogger, env: process.env },
       { signal: forever },
     );
