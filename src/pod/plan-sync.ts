@@ -284,7 +284,8 @@ class ContainerPass {
     if (begun !== undefined) return begun;
     if (memory.postStart.get(record.id) === 'failed') return this.#request('FailedPostStartHook');
     const results = this.#results(record);
-    const ending = (comesBack: boolean): string => (comesBack && !isSidecar(container) ? ', will be restarted' : '');
+    const isRegular = this.#pod.spec.containers.includes(container);
+    const ending = (comesBack: boolean): string => (comesBack && isRegular ? ', will be restarted' : '');
     if (this.#hasChanged(container, record)) return this.#request(`${subject} definition changed${ending(true)}`);
     const restarts = ending(restartsAfterProbeFailure(this.#pod.spec, container));
     if (results?.liveness === 'failure') return this.#request(`${subject} failed liveness probe${restarts}`, container.livenessProbe);
