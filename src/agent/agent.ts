@@ -19,7 +19,6 @@ import { Pleg } from '../pleg/pleg.ts';
 import { admitPodUnder } from '../pod/admission.ts';
 import type { PlanOptions } from '../pod/draft.ts';
 import { defaultBackoff } from '../pod/restart-policy.ts';
-import { refusedSysctl } from '../pod/sysctls.ts';
 import { PodConfig } from '../podconfig/pod-config.ts';
 import { ContainerLogLinks } from '../podworker/container-log-links.ts';
 import { PodExecutor } from '../podworker/execute.ts';
@@ -56,10 +55,12 @@ import type { Random } from '../std/random.ts';
 import { jsonStateFile } from '../std/state-file.ts';
 import { programMounter } from '../volume/mounter.ts';
 import { Volumes } from '../volume/volumes.ts';
+import { serveKubeletEndpoints } from './kubelet-endpoints.ts';
 import { PrometheusMetrics } from './metrics.ts';
 import { detectCgroup, NodeFactsReader } from './node-facts.ts';
 import { NodeFeed } from './node-view.ts';
 import { podsView } from './pods-view.ts';
+import { observeReactions, reactionMetrics } from './reaction-metrics.ts';
 import { RuntimeState } from './runtime-state.ts';
 import { runtimeView } from './runtime-view.ts';
 import { AgentStats } from './stats-view.ts';
@@ -112,6 +113,7 @@ export class Agent {
 
       // What is known and shown.
       const status = new StatusStore({ clock });
+      observeReactions(reactionMetrics(metrics), status, clock);
       const eventsFile = jsonStateFile({ path: path.join(config.rootDir, 'events.json'), maxBytes: 8 << 20 }, { log: logger });
       const events = new EventStore({ nodeName: config.nodeName }, { clock, log: logger, file: eventsFile });
       await events.load();
@@ -197,7 +199,6 @@ export class Agent {
         events,
         logger,
       };
-      const sysctlRules = { allowedUnsafe: config.allowedUnsafeSysctls, kernelRelease: os.release() };
       const podWorkers = new PodWorkers(
         { nodeName: config.nodeName },
         {
@@ -231,6 +232,33 @@ export class Agent {
         },
       );
       tasks.spawn('node', (o) => nodeFeed.run(o));
+      const views = {
+        pods: podsView(status, clock),
+        runtime: runtimeView(runtime),
+        stats: new AgentStats({ config, cgroup, layout }, { runtime, status, clock, log: logger }),
+        manifests: {
+          manifests: () => podConfig.manifests().map((report) => ({ ...report, source: report.path.includes('://') ? 'http' : 'file' })),
+          sources: () =>
+            podConfig.sources().map(({ source, fault, readAt }) => ({
+              source,
+              location: (source === 'http' ? config.staticPodUrl : config.staticPodPath) ?? '',
+              readAt,
+              fault,
+            })),
+        },
+        config: {
+          kubelet: () => toDocuments(this.#options.loaded)[0] ?? {},
+          agent: () => toDocuments(this.#options.loaded)[1] ?? {},
+        },
+        health: [
+          { name: 'ping', check: () => undefined },
+          { name: 'log', check: () => undefined },
+          { name: 'syncloop', check: () => pleg.unhealthyReason() },
+        ],
+        clock,
+        log: logger,
+      };
+      const mirrorState = jsonStateFile({ path: path.join(config.rootDir, 'views.json'), maxBytes: 8 << 20 }, { log: logger });
       const server = new KubeServer(
         {
           version: kubeVersion,
@@ -246,40 +274,14 @@ export class Agent {
               }
             : undefined,
         },
-        {
-          pods: podsView(status, clock),
-          nodes: nodeFeed,
-          events,
-          runtime: runtimeView(runtime),
-          stats: new AgentStats({ config, cgroup, layout }, { runtime, status, clock, log: logger }),
-          manifests: {
-            manifests: () => podConfig.manifests().map((report) => ({ ...report, source: report.path.includes('://') ? 'http' : 'file' })),
-            sources: () =>
-              podConfig.sources().map(({ source, fault, readAt }) => ({
-                source,
-                location: (source === 'http' ? config.staticPodUrl : config.staticPodPath) ?? '',
-                readAt,
-                fault,
-              })),
-          },
-          config: {
-            kubelet: () => toDocuments(this.#options.loaded)[0] ?? {},
-            agent: () => toDocuments(this.#options.loaded)[1] ?? {},
-          },
-          health: [
-            { name: 'ping', check: () => undefined },
-            { name: 'log', check: () => undefined },
-            { name: 'syncloop', check: () => pleg.unhealthyReason() },
-          ],
-          mirrorState: jsonStateFile({ path: path.join(config.rootDir, 'views.json'), maxBytes: 8 << 20 }, { log: logger }),
-          clock,
-          random: this.#deps.random,
-          log: logger,
-        },
+        { ...views, nodes: nodeFeed, events, mirrorState, random: this.#deps.random },
       );
       closers.push(() => server.stop());
       await server.start();
       if (server.url !== undefined) logger.info('kubectl works here', { url: server.url, kubeconfig: config.localKubeconfigPath });
+
+      if (config.enableServer)
+        tasks.spawn('kubelet endpoints', (o) => serveKubeletEndpoints(config, { ...views, events, metrics, metricsView: metrics }, o));
 
       if (containerd !== undefined) tasks.spawn('containerd', (o) => containerd.supervise({ ...o, onRestarted: () => workers?.wakeAll() }));
       tasks.spawn('runtime status', (o) => state.run(o));
