@@ -1,6 +1,6 @@
 // Composition root: builds every stage by hand, starts them in order, stops them in reverse. It decides nothing.
 import { access, mkdir } from 'node:fs/promises';
-import os, { release } from 'node:os';
+import { release } from 'node:os';
 import path from 'node:path';
 import { realCgroupFiles } from '../cgroup/cgroup-files.ts';
 import { PodCgroups } from '../cgroup/pod-cgroups.ts';
