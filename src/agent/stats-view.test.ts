@@ -54,10 +54,10 @@ function world(layout: CgroupLayout = v2) {
     labels: {},
     cpu: cpu(id),
     memory,
-    writableLayer: { timestamp: start, mountpoint: '/images', usedBytes: 7, inodesUsed: 2 },
+    writableLayer: { timestamp: id === 'c2' ? 0 : start, mountpoint: '/images', usedBytes: 7, inodesUsed: 2 },
   });
   const containers = ['c1', 'c2'];
-  const network = { timestamp: start, interfaces: [{ name: 'eth0', rxBytes: 1, rxErrors: 0, txBytes: 2, txErrors: 0 }] };
+  const network = { timestamp: 0, interfaces: [{ name: 'eth0', rxBytes: 1, rxErrors: 0, txBytes: 2, txErrors: 0 }] };
   const stats = new AgentStats(
     {
       config: { rootDir: '/r', podLogsDir: '/logs' },
@@ -146,7 +146,7 @@ test('H-285: usage of a Pod and its running containers, the rate from two sample
   assert.deepEqual([pod?.namespace, pod?.name, pod?.uid, pod?.startedAt], ['default', 'web-node1', 'uid-1', start - 9000]);
   assert.deepEqual(pod?.cpu, { time: start + 1000, usageCoreNanoSeconds: 500_000_000, usageNanoCores: 500_000_000 });
   assert.equal(pod?.processCount, 4);
-  assert.equal(pod?.network?.interfaces[0]?.txBytes, 2);
+  assert.deepEqual([pod?.network?.time, pod?.network?.interfaces[0]?.txBytes], [start + 1000, 2]);
   assert.deepEqual(
     pod?.containers.map(({ name }) => name),
     ['sidecar', 'app'],
@@ -160,6 +160,8 @@ test('H-285: usage of a Pod and its running containers, the rate from two sample
   assert.deepEqual(app?.rootfs, { time: start, usedBytes: 7, inodesUsed: 2, availableBytes: 500, ...space });
   assert.deepEqual(app?.logs, { time: start + 1000, usedBytes: 123, inodesUsed: 2, availableBytes: 600, ...space });
   assert.equal(pod?.containers[0]?.cpu?.usageNanoCores, 0);
+  // Not measured yet.
+  assert.equal(pod?.containers[0]?.rootfs, undefined);
 });
 
 test('H-285: no network of Pods on the host, no Pods without running containers', async () => {

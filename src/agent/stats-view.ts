@@ -270,7 +270,8 @@ export class AgentStats implements StatsView {
       network:
         pod.spec.hostNetwork === true || sandbox?.network === undefined
           ? undefined
-          : { time: sandbox.network.timestamp, interfaces: sandbox.network.interfaces },
+          : // containerd does not say when it counted.
+            { time: sandbox.network.timestamp || this.#deps.clock.now(), interfaces: sandbox.network.interfaces },
       processCount: sandbox?.processCount,
       containers: await Promise.all(
         running.map(async ({ name: containerName, startedAt, stats }) => ({
@@ -278,11 +279,16 @@ export class AgentStats implements StatsView {
           startedAt,
           cpu: this.#runtimeCpu(containerKey(stats.id), stats.cpu),
           memory: memoryUsage(stats.memory),
-          rootfs: stats.writableLayer === undefined ? undefined : await this.#withDisk(stats.writableLayer),
+          rootfs: await this.#rootfs(stats),
           logs: await this.#logs(`${logDirectory}/${containerName}`),
         })),
       ),
     };
+  }
+
+  /** A layer without a time has not been measured yet. */
+  async #rootfs({ writableLayer }: ContainerStats): Promise<FilesystemStats | undefined> {
+    return writableLayer === undefined || writableLayer.timestamp === 0 ? undefined : await this.#withDisk(writableLayer);
   }
 
   async #logs(folder: string): Promise<FilesystemStats | undefined> {
