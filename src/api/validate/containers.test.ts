@@ -338,6 +338,17 @@ const rows: readonly (readonly [rule: string, change: JsonObject, expected: read
   ],
   ['S-187 procMount in a user namespace', { securityContext: { procMount: 'Unmasked' } }, [], { hostUsers: false }],
   [
+    'S-187 AppArmor without a profile',
+    { securityContext: { appArmorProfile: { type: 'Localhost' } } },
+    ['.securityContext.appArmorProfile.localhostProfile: Required value: must be set when AppArmor type is Localhost'],
+  ],
+  ['S-187 a good AppArmor profile', { securityContext: { appArmorProfile: { type: 'Localhost', localhostProfile: 'p' } } }, []],
+  [
+    'S-187 an AppArmor profile that is too long',
+    { securityContext: { appArmorProfile: { type: 'Localhost', localhostProfile: 'p'.repeat(4096) } } },
+    ['.securityContext.appArmorProfile.localhostProfile: Too long: may not be more than 4095 bytes'],
+  ],
+  [
     'S-187 privilege escalation',
     { securityContext: { allowPrivilegeEscalation: false, privileged: true, capabilities: { add: ['CAP_SYS_ADMIN'] } } },
     [

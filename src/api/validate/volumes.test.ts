@@ -149,6 +149,15 @@ const volumeRows: readonly (readonly [rule: string, source: JsonObject, expected
   ['S-165 fc', { fc: {} }, ['.fc.targetWWNs: Required value: must specify either targetWWNs or wwids, but not both']],
   ['S-165 fc without a unit', { fc: { targetWWNs: ['a'] } }, ['.fc.lun: Required value: lun is required if targetWWNs is specified']],
   [
+    'S-165 fc with both kinds of names',
+    { fc: { targetWWNs: ['a'], wwids: ['b'], lun: 256 } },
+    [
+      '.fc.targetWWNs: Invalid value: ["a"]: targetWWNs and wwids can not be specified simultaneously',
+      '.fc.lun: Invalid value: 256: must be between 0 and 255, inclusive',
+    ],
+  ],
+  ['S-165 good fc', { fc: { wwids: ['b'] } }, []],
+  [
     'S-165 flex volume',
     { flexVolume: { options: { 'a.kubernetes.io/b': '' } } },
     [
