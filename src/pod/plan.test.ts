@@ -9,7 +9,7 @@ import type { PodWorkState, TerminationCause } from './work.ts';
 type Terminating = Extract<PodWorkState, { state: 'terminating' }>;
 
 const removed: TerminationCause = { kind: 'removed' };
-const ending = (seconds = 30, agoMs = 0, cause = removed): Terminating => ({
+const ending = (seconds = 30, agoMs = 0, cause: TerminationCause = removed): Terminating => ({
   state: 'terminating',
   since: now - agoMs,
   gracePeriodSeconds: seconds,
