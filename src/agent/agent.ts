@@ -225,7 +225,7 @@ export class Agent {
         {
           facts: node,
           runtime,
-          readyProblems: () => [state.runtimeError, pleg.unhealthyReason()].filter((problem) => problem !== undefined),
+          readyProblems: () => [state.runtimeError, state.networkError, pleg.unhealthyReason()].filter((problem) => problem !== undefined),
           agentPort: () => config.port,
           clock,
           log: logger,
