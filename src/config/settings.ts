@@ -882,7 +882,7 @@ const rows: Rows = {
     kind: kinds.integer(0, 10),
     default: 0,
     live: true,
-    help: 'detail of the log: 0 information, 2 and more debugging',
+    help: 'detail of the log: 0 information, 4 and more debugging',
   },
   oomScoreAdj: {
     kubelet: 'oomScoreAdj',
