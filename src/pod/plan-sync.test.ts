@@ -132,6 +132,13 @@ table('3.2 when a sandbox is not made again', [
     becomes: 'terminating completed',
   },
   {
+    name: 'Never, no sandbox at all: that is the first attempt',
+    spec: { restartPolicy: 'Never', ...two },
+    sandboxes: [],
+    containers: [app(exited(0)), recordOf(side)],
+    actions: ['StopContainer side0 30 of 30 s: Stopping container side'],
+  },
+  {
     name: 'Never, no container was ever made: it is tried again (L-127, C-244)',
     spec: { restartPolicy: 'Never' },
     sandboxes: [dead],
@@ -365,6 +372,12 @@ table('3.4 init containers and sidecars', [
     containers: [recordOf(prepare, exited(0, { reason: 'OOMKilled' }))],
     actions: ['StopPodSandbox s1'],
     becomes: 'terminating completed',
+  },
+  {
+    name: 'exit 0 but out of memory is tried again under Always (L-142)',
+    spec: withInit,
+    containers: [recordOf(prepare, exited(0, { reason: 'OOMKilled' }))],
+    actions: [create('prepare', 1, '10000')],
   },
   {
     name: 'failed under Never, with a policy of its own (L-143)',

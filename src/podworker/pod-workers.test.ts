@@ -129,6 +129,7 @@ test('a Pod whose manifest went while the agent was down ends with its grace and
     assert.deepEqual(m.takeDeeds(), ['execSync app/0 /bin/bye', 'stopContainer app/0 20']);
     await m.advance(19_000);
     assert.deepEqual(await m.containers(), ['app/0 running']);
+    assert.equal(m.status(), undefined, 'nobody asked for it (L-066)');
     await m.advance(2_000);
     assert.deepEqual(await m.remains(), []);
   }));
@@ -173,6 +174,19 @@ test('a host port that is taken: refused, and admitted as soon as there is room 
     );
     await m.apply(b);
     await m.advance(1_000);
+    assert.equal(m.status('uid-2')?.phase, 'Running');
+  }));
+
+test('a Pod that ends by its deadline keeps its host ports until it has ended (S-460)', () =>
+  onMachine({ process: () => ({ onTerm: 'ignore' }) }, async (m) => {
+    const spec = { containers: [buildContainer({ ports: [{ containerPort: 80, hostPort: 8080 }] })], terminationGracePeriodSeconds: 20 };
+    const a = staticPod('uid-1', { ...spec, activeDeadlineSeconds: 5 }, 'a');
+    await m.apply(a);
+    await m.advance(6_000);
+    assert.equal(m.status()?.reason, 'DeadlineExceeded');
+    await m.apply(a, staticPod('uid-2', spec, 'b'));
+    assert.equal(m.status('uid-2')?.reason, 'NodePorts');
+    await m.advance(40_000);
     assert.equal(m.status('uid-2')?.phase, 'Running');
   }));
 
@@ -290,6 +304,20 @@ test('the runtime cannot be read when the agent starts: what it has is found lat
     assert.deepEqual(await m.containers('uid-2'), ['app/0 running']);
   }));
 
+test('a Pod that the runtime cannot describe for long does not keep others from starting, and is ended when it can', () =>
+  onMachine({}, async (m) => {
+    await m.apply(staticPod('uid-1', {}, 'old'));
+    await m.crash();
+    m.desired.clear();
+    m.desired.set('uid-2', staticPod('uid-2'));
+    for (let i = 0; i < 6; i++) m.runtime.failNext('containerStatus');
+    await m.start();
+    await m.advance(8_000);
+    assert.deepEqual(await m.containers('uid-2'), ['app/0 running']);
+    await m.advance(10_000);
+    assert.deepEqual(await m.remains('uid-1'), []);
+  }));
+
 test('removed while its sandbox is being made: the sandbox is not left behind', () =>
   onMachine({}, async (m) => {
     const open = m.runtime.block('runPodSandbox');
@@ -353,6 +381,20 @@ test('command and environment change with a fixed UID: not before the next resta
     assert.equal(m.volumeSetUps.get('uid-1'), 2, 'the files of volumes follow the manifest (L-313, C-394)');
     await m.exit('app', 0);
     assert.deepEqual(m.runtime.containerConfig(m.runtime.containerId('app')).command, ['/new']);
+  }));
+
+test('a manifest edited while its volumes are set up: they are set up again (P10)', () =>
+  onMachine({}, async (m) => {
+    let open = (): void => undefined;
+    m.volumeGate = new Promise((resolve) => {
+      open = resolve;
+    });
+    await m.apply(staticPod('uid-1'));
+    await m.apply(staticPod('uid-1', { containers: [buildContainer({ command: ['/new'] })] }));
+    open();
+    await m.settle();
+    assert.equal(m.volumeSetUps.get('uid-1'), 2);
+    assert.deepEqual(await m.containers(), ['app/0 running']);
   }));
 
 test('a finished Pod with a fixed UID whose spec changes runs again (D4)', () =>

@@ -90,6 +90,8 @@ export class PodMachine {
   onDeed: (deed: string) => void = () => undefined;
   networkError: string | undefined;
   volumeFault: Error | undefined;
+  /** Setting up volumes waits for it. */
+  volumeGate: Promise<void> = Promise.resolve();
   readonly #folder: string;
   #agent: Agent | undefined;
   #life = 0;
@@ -191,6 +193,7 @@ export class PodMachine {
               },
               volumes: {
                 setUp: async ({ metadata: { uid } }) => {
+                  await this.volumeGate;
                   if (this.volumeFault !== undefined) throw this.volumeFault;
                   this.volumes.add(uid);
                   this.volumeSetUps.set(uid, (this.volumeSetUps.get(uid) ?? 0) + 1);
