@@ -56,9 +56,9 @@ function newerSandboxFirst(a: ObservedSandbox, b: ObservedSandbox): number {
   return b.attempt - a.attempt || b.createdAt - a.createdAt || compareIds(b.id, a.id);
 }
 
-/** Containers made within one tick of the clock are told apart by their attempt. */
+/** The attempt first, as with sandboxes: of one name it only grows, while a clock may be set back (differs from L-098). */
 function newerContainerFirst(a: ObservedContainer, b: ObservedContainer): number {
-  return b.createdAt - a.createdAt || b.attempt - a.attempt || compareIds(b.id, a.id);
+  return b.attempt - a.attempt || b.createdAt - a.createdAt || compareIds(b.id, a.id);
 }
 
 function compareIds(a: string, b: string): number {

@@ -70,7 +70,7 @@ export interface ObservedPod {
   readonly uid: string;
   /** Newest first: by attempt, then creation time, then id (L-098). */
   readonly sandboxes: readonly ObservedSandbox[];
-  /** Newest-created first (L-098). */
+  /** Newest first: by attempt, then creation time, then id; of one name the attempt only grows (P7). */
   readonly containers: readonly ObservedContainer[];
 }
 
