@@ -70,6 +70,6 @@ export function defaultPullPolicy(image: string): 'Always' | 'IfNotPresent' {
 /** The image with `:latest` appended where it has neither tag nor digest (L-343). */
 export function withDefaultTag(image: string): { readonly image: string } | { readonly error: string } {
   const parsed = parseImageReference(image);
-  if ('error' in parsed) return { error: `couldn't parse image name "${image}": ${parsed.error}` };
+  if ('error' in parsed) return { error: `couldn't parse image name ${JSON.stringify(image)}: ${parsed.error}` };
   return { image: parsed.reference.tag === undefined && parsed.reference.digest === undefined ? `${image}:latest` : image };
 }

@@ -8,6 +8,7 @@ import type { ObservedPod } from '../pod/observation.ts';
 import type { CallOptions, Runtime, RuntimeEvent } from '../runtime/runtime.ts';
 import { linkSignals, raceSignal, TaskGroup } from '../std/async.ts';
 import type { Clock, Instant } from '../std/clock.ts';
+import { formatDuration } from '../std/duration.ts';
 import { messageOf, RuntimeError } from '../std/errors.ts';
 import type { Logger } from '../std/log.ts';
 import type { Gauge, Histogram, Metrics } from '../std/metrics.ts';
@@ -115,7 +116,7 @@ export class Pleg {
     if (this.#lastRelistAt === undefined) return 'pleg has yet to be successful';
     const elapsedMs = this.#deps.clock.now() - this.#lastRelistAt;
     if (elapsedMs <= this.#unhealthyAfterMs) return undefined;
-    return `pleg was last seen active ${goDuration(elapsedMs)} ago; threshold is ${goDuration(this.#unhealthyAfterMs)}`;
+    return `pleg was last seen active ${wholeSeconds(elapsedMs)} ago; threshold is ${wholeSeconds(this.#unhealthyAfterMs)}`;
   }
 
   // ---- Relist -----------------------------------------------------------------------------------------------------
@@ -269,10 +270,7 @@ function sameRecord(a: PodRecord | undefined, b: PodRecord | undefined): boolean
   return a.size === b.size && [...a].every(([id, state]) => b.get(id) === state);
 }
 
-/** Whole seconds as Go prints durations: `3m0s`, `1h2m3s`, `45s`. */
-function goDuration(ms: number): string {
-  const total = Math.floor(ms / 1000);
-  const [hours, minutes, seconds] = [Math.floor(total / 3600), Math.floor(total / 60) % 60, total % 60];
-  if (hours > 0) return `${hours}h${minutes}m${seconds}s`;
-  return minutes > 0 ? `${minutes}m${seconds}s` : `${seconds}s`;
+/** Whole seconds, as the kubelet's message has them. */
+function wholeSeconds(ms: number): string {
+  return formatDuration(Math.floor(ms / 1000) * 1000);
 }

@@ -29,7 +29,6 @@ export interface ImagePort {
 
 export interface VolumePort {
   setUp(pod: Pod, node: NodeFacts, options: CallOptions): Promise<void>;
-  refresh(pod: Pod, node: NodeFacts, options: CallOptions): Promise<void>;
   envFiles(pod: Pod, container: Container): Promise<EnvFiles>;
   mounts(
     pod: Pod,

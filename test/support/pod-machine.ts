@@ -198,7 +198,6 @@ export class PodMachine {
                   this.volumes.add(uid);
                   this.volumeSetUps.set(uid, (this.volumeSetUps.get(uid) ?? 0) + 1);
                 },
-                refresh: async () => undefined,
                 envFiles: async () => new Map(),
                 mounts: async () => [],
                 tearDown: async (uid) => {
