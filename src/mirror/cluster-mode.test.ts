@@ -55,9 +55,6 @@ async function setUp(t: TestContext) {
       apiBurst: 100,
       eventQps: 50,
       eventBurst: 100,
-      tokenTtlMs: 120_000,
-      allowedTtlMs: 300_000,
-      deniedTtlMs: 30_000,
       userAgent: 'pinpod/test',
     },
     {

@@ -46,10 +46,6 @@ export interface ClusterModeOptions {
   readonly apiBurst: number;
   readonly eventQps: number;
   readonly eventBurst: number;
-  /** `authentication.webhook.cacheTTL`, `authorization.webhook.cacheAuthorizedTTL`, `…cacheUnauthorizedTTL` */
-  readonly tokenTtlMs: number;
-  readonly allowedTtlMs: number;
-  readonly deniedTtlMs: number;
   /** `pinpod/<version>` */
   readonly userAgent: string;
 }
@@ -132,7 +128,7 @@ export class ClusterMode {
     this.#lease = new NodeLease({ nodeName, durationSeconds: options.leaseDurationSeconds }, { ...heartbeats, node });
     this.#forwarder = new EventForwarder({ nodeName, qps: options.eventQps, burst: options.eventBurst }, common);
     this.events = this.#forwarder;
-    this.reviews = new ApiReviews({ nodeName, ...options }, common);
+    this.reviews = new ApiReviews({ nodeName }, common);
     this.#clientStore = new CertificateStore({ directory: options.certificateDirectory, name: 'kubelet-client' }, deps);
     this.#clientCertificate = new CertificateRotation(
       { kind: 'client', nodeName },

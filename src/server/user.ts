@@ -3,6 +3,9 @@
 export interface User {
   readonly name: string;
   readonly groups: readonly string[];
+  /** What else a cluster says of the owner of a token; handed back to it when it is asked what the user may do. */
+  readonly uid?: string | undefined;
+  readonly extra?: Readonly<Record<string, readonly string[]>> | undefined;
 }
 
 /** The one group that may do everything the node's API offers; nobody else may do anything. */

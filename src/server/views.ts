@@ -3,6 +3,7 @@
 import type { Event, Lease, Node } from '../api/gen/kubernetes.ts';
 import type { Pod } from '../api/pod.ts';
 import type { Instant } from '../std/clock.ts';
+import type { User } from './user.ts';
 
 /** Ends a subscription. Idempotent. */
 export type Unsubscribe = () => void;
@@ -218,11 +219,11 @@ export interface MetricsView {
 /** Questions to a cluster's API server about callers of the kubelet's port (H-300b, H-301a). */
 export interface ReviewView {
   /** Whose token it is; undefined when it is nobody's. Throws when the API server cannot be asked. */
-  tokenReview(token: string, options: ViewCallOptions): Promise<{ readonly name: string; readonly groups: readonly string[] } | undefined>;
+  tokenReview(token: string, options: ViewCallOptions): Promise<User | undefined>;
   /** Whether the user may do `verb` on `nodes/<subresource>` of this node. Throws when the API server cannot be asked. */
   subjectAccessReview(
     request: {
-      readonly user: { readonly name: string; readonly groups: readonly string[] };
+      readonly user: User;
       readonly verb: string;
       readonly subresource: string;
       readonly path: string;

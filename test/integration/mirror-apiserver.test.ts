@@ -69,9 +69,6 @@ async function join(t: TestContext, env: Envtest) {
       apiBurst: 100,
       eventQps: 50,
       eventBurst: 100,
-      tokenTtlMs: 120_000,
-      allowedTtlMs: 300_000,
-      deniedTtlMs: 30_000,
       userAgent: 'pinpod/test',
     },
     {

@@ -1,5 +1,6 @@
 // Who may use the kubelet's port: client certificate, then bearer token, then anonymous; then either everybody known
 // or a question to the cluster (section 3.4).
+import { createHash } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import type { Clock, Instant } from '../../std/clock.ts';
 import { messageOf } from '../../std/errors.ts';
@@ -90,7 +91,8 @@ export class KubeletAuth {
   readonly #options: KubeletAuthOptions;
   readonly #reviews: ReviewView | undefined;
   readonly #log: Logger;
-  readonly #tokens: ExpiringCache<User>;
+  /** By digest: a token is not kept longer than its request. */
+  readonly #tokens: ExpiringCache<{ readonly user: User | undefined }>;
   readonly #decisions: ExpiringCache<boolean>;
 
   constructor(options: KubeletAuthOptions, deps: KubeletAuthDeps) {
@@ -112,11 +114,12 @@ export class KubeletAuth {
 
   async #userOfToken(token: string, signal: AbortSignal): Promise<User | undefined> {
     if (!this.#options.webhook || this.#reviews === undefined) return undefined;
-    const known = this.#tokens.get(token);
-    if (known !== undefined) return known;
+    const key = createHash('sha256').update(token).digest('base64');
+    const known = this.#tokens.get(key);
+    if (known !== undefined) return known.user;
     try {
       const user = await this.#reviews.tokenReview(token, { signal });
-      if (user !== undefined) this.#tokens.set(token, user, this.#options.tokenTtlMs);
+      this.#tokens.set(key, { user }, this.#options.tokenTtlMs);
       return user;
     } catch (error) {
       this.#log.warn('cannot ask the API server about a token', { error: messageOf(error) });
@@ -133,7 +136,7 @@ export class KubeletAuth {
     if (reviews === undefined) return { allowed: false, code: 500, message: `Authorization error ${attributes}` };
     try {
       for (const subresource of subresources) {
-        const key = JSON.stringify([user.name, [...user.groups].sort(), verb, subresource, path]);
+        const key = JSON.stringify([user.name, user.uid, [...user.groups].sort(), user.extra, verb, subresource]);
         let allowed = this.#decisions.get(key);
         if (allowed === undefined) {
           allowed = await reviews.subjectAccessReview({ user, verb, subresource, path }, { signal });
