@@ -196,6 +196,21 @@ describe('PodConfig', () => {
     });
   });
 
+  it('a preview changes nothing', () => {
+    const { config } = fresh({ sources: ['file', 'http'] });
+    config.apply(snapshot([pod('foo')]));
+    config.apply(snapshot([pod('bar')], { source: 'http' }));
+    const before = config.desired();
+    const { desired, manifests } = config.preview(snapshot([pod('bar', { uid: 'file-bar' })]));
+    assert.deepEqual([...desired.keys()], ['file-bar']);
+    assert.deepEqual(
+      manifests.map(({ verdict }) => verdict.kind),
+      ['accepted', 'shadowed'],
+    );
+    assert.equal(config.desired(), before);
+    assert.deepEqual(config.apply(snapshot([pod('foo')])), []);
+  });
+
   it('a reload without a source takes its Pods away', () => {
     const { config } = fresh({ sources: ['file', 'http'] });
     config.apply(snapshot([pod('foo')]));

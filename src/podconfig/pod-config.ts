@@ -20,6 +20,12 @@ export interface SourceState {
   readonly readAt: Instant | undefined;
 }
 
+/** All sources as one. */
+export interface Combined {
+  readonly desired: ReadonlyMap<string, Pod>;
+  readonly manifests: readonly ManifestReport[];
+}
+
 export class PodConfig {
   #options: PodConfigOptions;
   readonly #clock: Clock;
@@ -55,6 +61,11 @@ export class PodConfig {
     return this.#merge();
   }
 
+  /** What `desired` and `manifests` would be with this snapshot of one source. Changes nothing. */
+  preview(snapshot: SourceSnapshot): Combined {
+    return this.#combine(new Map(this.#snapshots).set(snapshot.source, snapshot));
+  }
+
   /** By UID. The map is replaced, never changed; a Pod without a meaningful change stays the same object. */
   desired(): ReadonlyMap<string, Pod> {
     return this.#desired;
@@ -87,12 +98,23 @@ export class PodConfig {
 
   #merge(): readonly string[] {
     const before = this.#desired;
+    const { desired, manifests } = this.#combine(this.#snapshots);
+    this.#desired = desired;
+    this.#manifests = manifests;
+    const gone = [...before.keys()].filter((uid) => !desired.has(uid));
+    const added = [...desired.keys()].filter((uid) => !before.has(uid));
+    const changed = [...desired].filter(([uid, pod]) => before.has(uid) && before.get(uid) !== pod).map(([uid]) => uid);
+    return [...gone, ...added, ...changed];
+  }
+
+  #combine(snapshots: ReadonlyMap<string, SourceSnapshot>): Combined {
+    const before = this.#desired;
     const desired = new Map<string, Pod>();
     const manifests: ManifestReport[] = [];
     /** `<namespace>/<name>` and UID → the manifest that has it. */
     const owners = new Map<string, string>();
     for (const source of this.#options.sources) {
-      const snapshot = this.#snapshots.get(source);
+      const snapshot = snapshots.get(source);
       if (snapshot === undefined) continue;
       const paths = pathsByPod(snapshot.manifests);
       const shadows = new Map<string, string>();
@@ -110,12 +132,7 @@ export class PodConfig {
       }
       manifests.push(...snapshot.manifests.map((report) => withShadow(report, shadows)));
     }
-    this.#desired = desired;
-    this.#manifests = manifests;
-    const gone = [...before.keys()].filter((uid) => !desired.has(uid));
-    const added = [...desired.keys()].filter((uid) => !before.has(uid));
-    const changed = [...desired].filter(([uid, pod]) => before.has(uid) && before.get(uid) !== pod).map(([uid]) => uid);
-    return [...gone, ...added, ...changed];
+    return { desired, manifests };
   }
 
   #adopt(stored: Pod | undefined, pod: Pod, source: string): Pod {

@@ -58,8 +58,10 @@ class Follower {
   readonly #stop = new AbortController();
   readonly #snapshots: AsyncIterator<SourceSnapshot>;
   readonly seen: SourceSnapshot[] = [];
+  readonly source: FileSource;
 
   constructor(source: FileSource) {
+    this.source = source;
     this.#snapshots = source.snapshots({ signal: this.#stop.signal })[Symbol.asyncIterator]();
   }
 
@@ -689,6 +691,31 @@ describe('the folder source', { timeout: 60_000 }, () => {
     moveIn('pod-500.yaml', 'changed');
     await follower.until((s) => namesOf(s).includes('changed'));
     assert.deepEqual(reads, [file('pod-500.yaml')]);
+  });
+
+  describe('a preview', () => {
+    async function preview(...contents: readonly (readonly [string, string | undefined])[]): Promise<readonly string[]> {
+      writeFileSync(file('a.yaml'), 'a');
+      writeFileSync(file('b.yaml'), 'b');
+      const follower = follow();
+      const before = await follower.untilPods('a', 'b');
+      const bytes = contents.map(([name, text]) => [file(name), text === undefined ? undefined : Buffer.from(text)] as const);
+      const { pods, manifests } = follower.source.preview(new Map(bytes));
+      assert.deepEqual(follower.source.preview(new Map()).pods, before.pods, 'nothing was changed by it');
+      return [
+        ...pods.map(({ metadata }) => metadata.name),
+        ...manifests.map(({ path, verdict }) => `${path.slice(folder.length + 1)} ${verdict.kind}`),
+      ];
+    }
+    const rows: readonly (readonly [string, readonly [string, string | undefined], readonly string[]])[] = [
+      ['another version', ['a.yaml', 'c'], ['c', 'b', 'a.yaml accepted', 'b.yaml accepted']],
+      ['a file more', ['c.yaml', 'c'], ['a', 'b', 'c', 'a.yaml accepted', 'b.yaml accepted', 'c.yaml accepted']],
+      ['a file gone', ['a.yaml', undefined], ['b', 'b.yaml accepted']],
+      ['one that cannot be used keeps its Pods (D1)', ['a.yaml', '! bad'], ['a', 'b', 'a.yaml rejected', 'b.yaml accepted']],
+      ['a Pod that is there already (S-025)', ['0.yaml', 'b'], ['b', 'a', '0.yaml accepted', 'a.yaml accepted', 'b.yaml shadowed']],
+      ['no manifest at all', ['c.yaml~', 'c'], ['a', 'b', 'a.yaml accepted', 'b.yaml accepted', 'c.yaml~ ignored']],
+    ];
+    for (const [name, content, expected] of rows) it(name, async () => assert.deepEqual(await preview(content), expected));
   });
 
   it('a watch that cannot be put leaves the rescan', async () => {

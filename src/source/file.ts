@@ -2,7 +2,7 @@
 // the whole folder, reading what changed. What to believe of a file that is being written is decided in
 // docs/decisions/0012-settled-files.md; what keeps running without a good manifest, in promise D1.
 import { createHash } from 'node:crypto';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 
 import type { Pod } from '../api/pod.ts';
 import type { Clock, Instant } from '../std/clock.ts';
@@ -12,7 +12,7 @@ import { isHidden, whyIgnored } from './file-names.ts';
 import { byBytes, type FileContents, type FileStat, type FileSystem } from './file-system.ts';
 import { FolderWatches } from './folder-watch.ts';
 import type { LastGood } from './last-good.ts';
-import { combine, type Outcome, type ParsedManifest, type ParseManifest } from './manifest-set.ts';
+import { combine, type ManifestState, type Outcome, type ParsedManifest, type ParseManifest } from './manifest-set.ts';
 import type { PodSource, SourceSnapshot } from './source.ts';
 import { Wakeup } from './wakeup.ts';
 
@@ -148,6 +148,28 @@ export class FileSource implements PodSource {
       watches.close();
       await saving;
     }
+  }
+
+  /**
+   * The snapshot there would be with these contents in the files of these paths; undefined: the file is gone. Contents
+   * that cannot be used keep the Pods of the file's last good ones. Changes nothing.
+   */
+  preview(contents: ReadonlyMap<string, Uint8Array | undefined>): SourceSnapshot {
+    const states = new Map<string, ManifestState>(this.#files);
+    for (const [path, bytes] of contents) {
+      const goodPods = states.get(path)?.goodPods ?? [];
+      const why = path === this.#options.path ? undefined : whyIgnored(basename(path));
+      if (bytes === undefined) states.delete(path);
+      else if (why !== undefined) states.set(path, { path, outcome: { kind: 'ignored', why }, goodPods });
+      else {
+        const { pods, problems, name } = this.#parse(bytes, path);
+        const isGood = problems.length === 0;
+        const outcome: Outcome = isGood ? { kind: 'accepted' } : { kind: 'rejected', problems, name };
+        states.set(path, { path, outcome, goodPods: isGood ? pods : goodPods });
+      }
+    }
+    const { pods, reports } = combine([...states.values()].sort((a, b) => byBytes(a.path, b.path)));
+    return { source: this.name, pods, manifests: reports, readAt: this.#deps.clock.now() };
   }
 
   // ---- looking at the path
