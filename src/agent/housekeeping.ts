@@ -1,0 +1,56 @@
+// What is tidied up beside the Pods' own life: dead records, leftovers of Pods long gone, logs, images.
+import type { AgentConfig } from '../config/agent-config.ts';
+import { diskUsage, ImageGc } from '../image/image-gc.ts';
+import type { PodConfig } from '../podconfig/pod-config.ts';
+import { Leftovers } from '../podworker/leftovers.ts';
+import { LogRotation } from '../podworker/log-rotation.ts';
+import type { AgentBase } from './base.ts';
+import type { RuntimeConnection } from './connect-runtime.ts';
+import type { Lifetime } from './lifetime.ts';
+import { nodeObject, type PodEngine } from './pod-engine.ts';
+
+export interface HousekeepingDeps extends AgentBase, Pick<RuntimeConnection, 'runtime' | 'isOffline'> {
+  readonly podConfig: PodConfig;
+  readonly engine: PodEngine;
+}
+
+export function startHousekeeping(config: AgentConfig, deps: HousekeepingDeps, life: Lifetime): void {
+  const { engine, podConfig } = deps;
+  life.spawn('garbage collection', (o) => engine.records.run(o));
+  const leftovers = new Leftovers({
+    ...deps,
+    volumes: engine.volumes,
+    cgroups: engine.cgroups,
+    knownPods: () => (podConfig.allSourcesSeen ? engine.workers.knownPods() : undefined),
+  });
+  life.spawn('leftovers', (o) => leftovers.run(o));
+  const rotation = new LogRotation(
+    {
+      maxSizeBytes: config.containerLogMaxSizeBytes,
+      maxFiles: config.containerLogMaxFiles,
+      intervalMs: config.containerLogMonitorIntervalMs,
+      workers: config.containerLogMaxWorkers,
+    },
+    deps,
+  );
+  life.spawn('log rotation', (o) => rotation.run(o));
+  const imageGc = new ImageGc(
+    {
+      highThresholdPercent: config.imageGcHighThresholdPercent,
+      lowThresholdPercent: config.imageGcLowThresholdPercent,
+      minimumAgeMs: config.imageMinimumGcAgeMs,
+      maximumAgeMs: config.imageMaximumGcAgeMs,
+      node: nodeObject(config),
+    },
+    { ...deps, diskUsage, neededImages: () => neededImages(podConfig, config.pauseImage) },
+  );
+  life.spawn('image garbage collection', (o) => imageGc.run(o));
+}
+
+function* neededImages(podConfig: PodConfig, pauseImage: string): Iterable<string> {
+  yield pauseImage;
+  for (const { spec } of podConfig.desired().values()) {
+    for (const container of [...(spec.initContainers ?? []), ...spec.containers]) if (container.image !== undefined) yield container.image;
+    for (const volume of spec.volumes ?? []) if (volume.image?.reference !== undefined) yield volume.image.reference;
+  }
+}

@@ -1,0 +1,42 @@
+// Pulling images, and whose credentials the registries are shown.
+import path from 'node:path';
+import type { AgentConfig } from '../config/agent-config.ts';
+import { CredentialPlugins, readCredentialProviders } from '../image/credential-plugins.ts';
+import { type CredentialSource, combineCredentials } from '../image/credentials.ts';
+import { DockerConfigCredentials } from '../image/docker-config.ts';
+import { ImagePuller } from '../image/image-puller.ts';
+import type { AgentBase } from './base.ts';
+import type { RuntimeConnection } from './connect-runtime.ts';
+
+export interface ImageOptions {
+  readonly config: AgentConfig;
+  readonly env: Readonly<Record<string, string | undefined>>;
+}
+
+/** A ConfigError says what is wrong with the credential provider configuration. */
+export async function createImagePuller(
+  options: ImageOptions,
+  deps: AgentBase & Pick<RuntimeConnection, 'runtime' | 'isOffline'>,
+): Promise<ImagePuller> {
+  const { config } = options;
+  return new ImagePuller(
+    {
+      maxParallelPulls: config.serializeImagePulls ? 1 : (config.maxParallelImagePulls ?? Number.POSITIVE_INFINITY),
+      pullsPerSecond: config.registryPullQps,
+      pullBurst: config.registryBurst,
+    },
+    { ...deps, credentials: await credentialsOf(options, deps) },
+  );
+}
+
+async function credentialsOf({ config, env }: ImageOptions, deps: Pick<AgentBase, 'clock' | 'logger'>): Promise<CredentialSource> {
+  const home = env['HOME'] ?? '/root';
+  const docker = new DockerConfigCredentials(
+    { configDirs: [config.rootDir, path.join(home, '.docker'), '/.docker'], legacyDirs: [config.rootDir, home, '/'] },
+    deps,
+  );
+  if (config.imageCredentialProviderConfig === undefined || config.imageCredentialProviderBinDir === undefined) return docker;
+  const providers = await readCredentialProviders(config.imageCredentialProviderConfig);
+  const plugins = new CredentialPlugins({ providers, binDir: config.imageCredentialProviderBinDir, environment: env }, deps);
+  return combineCredentials([plugins, docker]);
+}

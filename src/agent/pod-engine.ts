@@ -1,0 +1,148 @@
+// Everything between the desired Pods and the runtime: change detector, prober, executors and the workers, wired once.
+import { access } from 'node:fs/promises';
+import { release } from 'node:os';
+import path from 'node:path';
+import { realCgroupFiles } from '../cgroup/cgroup-files.ts';
+import type { CgroupLayout } from '../cgroup/layout.ts';
+
+import { PodCgroups } from '../cgroup/pod-cgroups.ts';
+import { systemctlSlices } from '../cgroup/systemd.ts';
+import type { AgentConfig } from '../config/agent-config.ts';
+import type { ImagePuller } from '../image/image-puller.ts';
+import { Pleg } from '../pleg/pleg.ts';
+import { admitPodUnder } from '../pod/admission.ts';
+import type { PlanOptions } from '../pod/draft.ts';
+import type { CgroupFacts, NodeFacts } from '../pod/node-facts.ts';
+import { defaultBackoff } from '../pod/restart-policy.ts';
+import type { PodConfig } from '../podconfig/pod-config.ts';
+import { ContainerLogLinks } from '../podworker/container-log-links.ts';
+import { PodExecutor } from '../podworker/execute.ts';
+import { GarbageCollector } from '../podworker/garbage-collector.ts';
+import { HookRunner } from '../podworker/hooks.ts';
+import { LogDirectories } from '../podworker/log-directories.ts';
+import { PodWorkers } from '../podworker/pod-workers.ts';
+import type { CgroupPort } from '../podworker/ports.ts';
+import { readTerminationMessage } from '../podworker/termination-message.ts';
+import { Prober } from '../prober/prober.ts';
+import type { RuntimeVersion } from '../runtime/runtime.ts';
+import type { StatusStore } from '../status/status-store.ts';
+import { messageOf } from '../std/errors.ts';
+import { signalProcess } from '../std/process.ts';
+import { programMounter } from '../volume/mounter.ts';
+import { Volumes } from '../volume/volumes.ts';
+import type { AgentBase } from './base.ts';
+import type { RuntimeConnection } from './connect-runtime.ts';
+import type { NodeFactsReader } from './node-facts.ts';
+import { RuntimeState } from './runtime-state.ts';
+
+export interface PodEngineOptions {
+  readonly config: AgentConfig;
+  readonly version: RuntimeVersion;
+  readonly layout: CgroupLayout;
+  readonly cgroup: CgroupFacts;
+  /** As read at the start: capacity and addresses. */
+  readonly facts: NodeFacts;
+}
+
+export interface PodEngineDeps extends AgentBase, Pick<RuntimeConnection, 'runtime'> {
+  readonly node: NodeFactsReader;
+  readonly images: ImagePuller;
+  readonly podConfig: PodConfig;
+  readonly status: StatusStore;
+}
+
+export interface PodEngine {
+  readonly workers: PodWorkers;
+  readonly pleg: Pleg;
+  readonly prober: Prober;
+  readonly state: RuntimeState;
+  readonly volumes: Volumes;
+  readonly cgroups: CgroupPort;
+  readonly records: GarbageCollector;
+}
+
+export async function createPodEngine(options: PodEngineOptions, deps: PodEngineDeps): Promise<PodEngine> {
+  const { config, facts } = options;
+  const { runtime, clock, random, logger, events, podConfig, node } = deps;
+  const agentStartedAt = clock.now();
+  const cgroups = await podCgroups(options, deps);
+  const volumes = new Volumes({ rootDir: config.rootDir }, { mounter: programMounter, clock, random, log: logger });
+  const hooks = new HookRunner(deps);
+  const logs = new LogDirectories({ root: config.podLogsDir, owner: config.rootDir });
+  const links = new ContainerLogLinks(
+    { folder: path.join(path.dirname(config.podLogsDir), 'containers'), podLogsDir: config.podLogsDir },
+    { logger },
+  );
+
+  // Those below need each other by way of the workers, which exist only after them.
+  let workers: PodWorkers | undefined;
+  const wake = (uid: string): void => workers?.wake(uid);
+  const wakeAll = (): void => workers?.wakeAll();
+  const records = new GarbageCollector(
+    { minimumAgeMs: 0, maxPerContainer: 1, maxContainers: -1, node: nodeObject(config) },
+    {
+      ...{ runtime, clock, events, logger, hooks, logs, links },
+      pods: { sourcesReady: () => podConfig.allSourcesSeen, isDisposable: (uid) => workers?.isDisposable(uid) ?? false },
+    },
+  );
+  const pleg = new Pleg({}, { ...deps, onChange: wake, onRecovered: wakeAll });
+  const prober = new Prober({ agentStartedAt }, { ...deps, nodeAddress: () => facts.ips[0], onResult: wake });
+  const state = new RuntimeState({ runtime, clock, logger, onChange: wakeAll });
+  const executorDeps = {
+    ...{ runtime, images: deps.images, volumes, cgroups, hooks, logs, links, records, events, logger },
+    node: () => node.read(),
+  };
+  const planOptions = (): PlanOptions => ({
+    backoff: { ...defaultBackoff, maxMs: config.crashLoopMaxBackOffMs },
+    networkError: state.networkError,
+    runtimeName: options.version.runtimeName,
+    hostIps: facts.ips,
+    agentStartedAt,
+  });
+  workers = new PodWorkers(
+    { nodeName: config.nodeName },
+    {
+      ...{ prober, planOptions, readTerminationMessage, events, clock, logger, status: deps.status },
+      desired: () => podConfig.desired(),
+      hasSeen: (source) => podConfig.hasSeen(source),
+      podUids: () => pleg.podUids(),
+      observe: (uid, callOptions) => pleg.observe(uid, callOptions),
+      executorOf: (pod) => new PodExecutor(pod, executorDeps),
+      admit: admitPodUnder({ allowedUnsafe: config.allowedUnsafeSysctls, kernelRelease: release() }),
+    },
+  );
+  return { workers, pleg, prober, state, volumes, cgroups, records };
+}
+
+/** What Events about the node itself are told of. */
+export function nodeObject(config: AgentConfig) {
+  return { kind: 'Node' as const, namespace: '', name: config.nodeName, uid: config.nodeName };
+}
+
+const noCgroups: CgroupPort = { ensure: async () => undefined, remove: async () => undefined };
+
+/** The QoS tree with the node's limits set, or nothing where `cgroupsPerQOS` is off. */
+async function podCgroups({ config, layout, cgroup, facts }: PodEngineOptions, { clock, logger }: AgentBase): Promise<CgroupPort> {
+  if (!cgroup.perQos) return noCgroups;
+  const usesSystemd = cgroup.driver === 'systemd' && (await exists('/run/systemd/system'));
+  const cgroups = new PodCgroups(
+    { layout, cgroup },
+    {
+      files: realCgroupFiles,
+      kill: (pid) => void signalProcess(pid, 'SIGKILL'),
+      clock,
+      log: logger,
+      ...(usesSystemd ? { slices: systemctlSlices } : {}),
+    },
+  );
+  const limit = config.enforceNodeAllocatable.includes('pods') ? facts.allocatable : facts.capacity;
+  await cgroups.start(facts, limit, -1).catch((error: unknown) => logger.warn('node limits cannot be set', { error: messageOf(error) }));
+  return cgroups;
+}
+
+async function exists(file: string): Promise<boolean> {
+  return access(file).then(
+    () => true,
+    () => false,
+  );
+}

@@ -1,0 +1,90 @@
+// The agent's servers and what they see: the local Kubernetes API, its socket, and the kubelet's own ports.
+import path from 'node:path';
+import type { CgroupLayout } from '../cgroup/layout.ts';
+import { toDocuments } from '../config/describe.ts';
+import type { LoadedConfig } from '../config/load.ts';
+import type { CgroupFacts } from '../pod/node-facts.ts';
+import type { PodConfig } from '../podconfig/pod-config.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+import { KubeServer } from '../server/kube-server.ts';
+import type { StatusStore } from '../status/status-store.ts';
+import { jsonStateFile } from '../std/state-file.ts';
+import type { AgentBase } from './base.ts';
+import { serveKubeletEndpoints } from './kubelet-endpoints.ts';
+import type { Lifetime } from './lifetime.ts';
+import type { NodeFeed } from './node-view.ts';
+import type { PodEngine } from './pod-engine.ts';
+import { podsView } from './pods-view.ts';
+import { runtimeView } from './runtime-view.ts';
+import { AgentStats } from './stats-view.ts';
+import { kubeVersion } from './version.ts';
+
+export interface ServersOptions {
+  readonly loaded: LoadedConfig;
+  readonly layout: CgroupLayout;
+  readonly cgroup: CgroupFacts;
+}
+
+export interface ServersDeps extends AgentBase {
+  readonly runtime: Runtime;
+  readonly status: StatusStore;
+  readonly podConfig: PodConfig;
+  readonly engine: Pick<PodEngine, 'pleg'>;
+  readonly nodes: NodeFeed;
+}
+
+/** Resolves once kubectl and the command line are served; the kubelet's ports follow in their own time. */
+export async function startServers({ loaded, layout, cgroup }: ServersOptions, deps: ServersDeps, life: Lifetime): Promise<void> {
+  const { config } = loaded;
+  const { clock, logger: log, runtime, status, podConfig, events, metrics, engine } = deps;
+  const views = {
+    pods: podsView(status, clock),
+    runtime: runtimeView(runtime),
+    stats: new AgentStats({ config, cgroup, layout }, { runtime, status, clock, log }),
+    manifests: {
+      manifests: () => podConfig.manifests().map((report) => ({ ...report, source: report.path.includes('://') ? 'http' : 'file' })),
+      sources: () =>
+        podConfig.sources().map(({ source, fault, readAt }) => ({
+          source,
+          location: (source === 'http' ? config.staticPodUrl : config.staticPodPath) ?? '',
+          readAt,
+          fault,
+        })),
+    },
+    config: {
+      kubelet: () => toDocuments(loaded)[0] ?? {},
+      agent: () => toDocuments(loaded)[1] ?? {},
+    },
+    health: [
+      { name: 'ping', check: () => undefined },
+      { name: 'log', check: () => undefined },
+      { name: 'syncloop', check: () => engine.pleg.unhealthyReason() },
+    ],
+    clock,
+    log,
+  };
+  const mirrorState = jsonStateFile({ path: path.join(config.rootDir, 'views.json'), maxBytes: 8 << 20 }, { log });
+  const server = new KubeServer(
+    {
+      version: kubeVersion,
+      manifestLocation: config.staticPodPath ?? config.staticPodUrl ?? '',
+      socketPath: config.agentSocketPath,
+      https: config.kubeApi
+        ? {
+            address: config.kubeApiAddress,
+            port: config.kubeApiPort,
+            names: [config.nodeName],
+            pkiDir: path.join(config.rootDir, 'pki'),
+            kubeconfigPath: config.localKubeconfigPath,
+          }
+        : undefined,
+    },
+    { ...views, nodes: deps.nodes, events, mirrorState, random: deps.random },
+  );
+  life.onStop(() => server.stop());
+  await server.start();
+  if (server.url !== undefined) log.info('kubectl works here', { url: server.url, kubeconfig: config.localKubeconfigPath });
+  if (config.enableServer) {
+    life.spawn('kubelet endpoints', (o) => serveKubeletEndpoints(config, { ...views, events, metrics, metricsView: metrics }, o));
+  }
+}
