@@ -251,7 +251,7 @@ test('a certificate that does not fit the key is not stored', async (t) => {
   assert.equal(await store.load(), undefined);
 });
 
-test('H-300b, H-301: a token and a user are asked about as Kubernetes has it; silence is not waited for longer than ten seconds', async () => {
+test('H-300b, H-301b: a token and a user are asked about as Kubernetes has it; silence is not waited for longer than ten seconds', async () => {
   const world = apiWorld();
   const asked: unknown[] = [];
   const answering = {

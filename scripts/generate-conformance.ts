@@ -1,0 +1,153 @@
+// Writes docs/conformance.md: for every rule and scenario of the specification which tests check it, or why none does.
+// A rule counts as tested when the name of a test (or of a row of its table) cites its number; comments and messages of
+// assertions do not count. Fails when a number has no test and no reason, and when a test cites a number that does not exist.
+// Run with: npm run generate:conformance; with --check it only compares.
+import { execFileSync } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+
+import { parseSync } from 'oxc-parser';
+
+interface Rule {
+  readonly number: string;
+  readonly title: string;
+  /** Why it is outside. */
+  readonly outside: string | undefined;
+  /** The number of the rule that says the same. */
+  readonly same: string | undefined;
+}
+
+const root = path.join(import.meta.dirname, '..');
+const target = path.join(root, 'docs', 'conformance.md');
+const read = (file: string): string => readFileSync(path.join(root, file), 'utf8');
+
+const parts = [
+  { file: 'test/conformance/sources.txt', title: 'Sources, identity, validation, mirror Pods and Node' },
+  { file: 'test/conformance/lifecycle.txt', title: 'The life of Pods' },
+  { file: 'test/conformance/http.txt', title: 'HTTP interfaces, configuration, metrics' },
+];
+
+function rulesOf(file: string): readonly Rule[] {
+  return read(file)
+    .split('\n')
+    .filter((line) => line !== '' && !line.startsWith('#'))
+    .map((line) => {
+      const match = /^([SLHC]-\d{3}[a-z]?) ([^|]+?)(?: \| (.+))?$/.exec(line);
+      if (match === null) throw new Error(`${file}: not a rule: ${line}`);
+      const [, number = '', title = '', remark] = match;
+      const same = remark === undefined ? undefined : /^= (\S+)$/.exec(remark)?.[1];
+      return { number, title, same, outside: same === undefined ? remark : undefined };
+    });
+}
+
+/** The numbers in a text. `L-380 … L-382` are three. */
+function numbersIn(text: string): readonly string[] {
+  const found: string[] = [];
+  for (const [, letter, first, last] of text.matchAll(/\b([SLHC])-(\d{3}[a-z]?)(?:(?: … | to |…)\1-(\d{3}))?(?![\da-z-])/g)) {
+    found.push(`${letter}-${first}`);
+    for (let n = Number(first) + 1; n <= Number(last); n++) found.push(`${letter}-${String(n).padStart(3, '0')}`);
+  }
+  return found;
+}
+
+/** All strings of a test file but those given to assertions. */
+function* stringsOf(node: unknown): Generator<string> {
+  if (Array.isArray(node)) {
+    for (const child of node) yield* stringsOf(child);
+    return;
+  }
+  if (typeof node !== 'object' || node === null) return;
+  const n = node as { type?: string; callee?: { name?: string; object?: { name?: string } }; value?: unknown };
+  if (n.type === 'Literal' && typeof n.value === 'string') yield n.value;
+  if (n.type === 'TemplateElement') yield (n.value as { cooked: string | null }).cooked ?? '';
+  if (n.type === 'CallExpression' && (n.callee?.name ?? n.callee?.object?.name) === 'assert') return;
+  for (const child of Object.values(node)) yield* stringsOf(child);
+}
+
+/** Number → the files whose test names cite it. */
+function citations(): Map<string, Set<string>> {
+  const listed = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard', '*.test.ts'], {
+    cwd: root,
+    encoding: 'utf8',
+  });
+  const cited = new Map<string, Set<string>>();
+  for (const file of new Set(listed.trim().split('\n').sort())) {
+    const { program, errors } = parseSync(file, read(file));
+    if (errors.length > 0) throw new Error(`${file}: ${errors[0]?.message}`);
+    for (const text of stringsOf(program)) {
+      for (const number of numbersIn(text)) cited.set(number, (cited.get(number) ?? new Set()).add(file));
+    }
+  }
+  return cited;
+}
+
+/** Number → why, from the tables of docs/differences-from-kubelet.md. */
+function differences(): Map<string, string> {
+  const differs = new Map<string, string>();
+  for (const line of read('docs/differences-from-kubelet.md').split('\n')) {
+    const [, rules = '', , pinpod = ''] = line.split('|').map((cell) => cell.trim());
+    for (const number of numbersIn(rules)) differs.set(number, pinpod);
+  }
+  return differs;
+}
+
+const cited = citations();
+const differs = differences();
+const sections = parts.map((part) => ({ ...part, rules: rulesOf(part.file) }));
+const all = sections.flatMap((section) => section.rules);
+const known = new Set(all.map((rule) => rule.number));
+
+const problems: string[] = [];
+for (const [number, files] of cited)
+  if (!known.has(number)) problems.push(`${number} is cited in ${[...files].join(', ')} but does not exist`);
+for (const number of differs.keys()) if (!known.has(number)) problems.push(`${number} in docs/differences-from-kubelet.md does not exist`);
+for (const { number, title, outside, same } of all) {
+  if (same !== undefined && !known.has(same)) problems.push(`${number} refers to ${same}, which does not exist`);
+  if ((outside ?? same) === undefined && !differs.has(number) && !cited.has(number))
+    problems.push(`${number} (${title}) has neither test nor reason`);
+}
+
+const link = (file: string): string => `[${file.replace(/^src\//, '').replace(/\.test\.ts$/, '')}](../${file})`;
+
+function cell({ number, outside, same }: Rule): string {
+  const files = [...(cited.get(number) ?? [])].map(link).join(', ');
+  const why = differs.get(number);
+  return [
+    ...(why === undefined ? [] : [`differs: ${why}`]),
+    ...(outside === undefined ? [] : [`outside: ${outside}`]),
+    ...(same === undefined ? [] : [`see ${same}`]),
+    ...(files === '' ? [] : [`tested: ${files}`]),
+  ].join('; ');
+}
+
+const count = (holds: (rule: Rule) => boolean): number => all.filter(holds).length;
+const text = `<!-- Made by scripts/generate-conformance.ts from the names of the tests, test/conformance/*.txt and differences-from-kubelet.md. -->
+
+# Conformance
+
+For every rule and every scenario of the specification: the tests whose names cite it, or why it differs
+([differences from the kubelet](differences-from-kubelet.md)) or is outside. Of ${all.length} numbers ${count((r) => cited.has(r.number))} are tested,
+${count((r) => differs.has(r.number))} differ, ${count((r) => r.outside !== undefined)} are outside, and ${count((r) => r.same !== undefined)} say what another number says; a number may be more than one of these.
+${sections
+  .map(
+    (section) => `
+## ${section.title}
+
+| Number | What | How it stands |
+| --- | --- | --- |
+${section.rules.map((rule) => `| ${rule.number} | ${rule.title} | ${cell(rule)} |`).join('\n')}
+`,
+  )
+  .join('')}`;
+
+if (problems.length > 0) {
+  console.error(problems.join('\n'));
+  process.exitCode = 1;
+} else if (process.argv.includes('--check')) {
+  if (read('docs/conformance.md') !== text) {
+    console.error('docs/conformance.md is not up to date: npm run generate:conformance');
+    process.exitCode = 1;
+  }
+} else {
+  writeFileSync(target, text);
+}
