@@ -1,18 +1,29 @@
 // The kubelet's listeners: the main one with TLS, the read-only one when asked for, and the health one (H-262 … H-264).
 import { readFile, stat } from 'node:fs/promises';
 import type { ServerOptions } from 'node:https';
-import { Shutdown, TaskGroup } from '../std/async.ts';
+import { Mailbox, Shutdown, TaskGroup } from '../std/async.ts';
 import type { Clock } from '../std/clock.ts';
 import { ConfigError, messageOf, systemCode } from '../std/errors.ts';
 import type { Logger } from '../std/log.ts';
 import type { Metrics } from '../std/metrics.ts';
 import { KubeletApi, type KubeletApiOptions } from './kubelet/app.ts';
 import { anonymousUser, KubeletAuth, type KubeletAuthOptions } from './kubelet/auth.ts';
-import { givenCertificate, type ServingCertificate, selfSignedCertificate } from './kubelet/serving-certificate.ts';
+import { givenCertificate, selfSignedCertificate } from './kubelet/serving-certificate.ts';
 import { kubeletStream } from './kubelet/streams.ts';
 import { Listener, type ListenerHandlers } from './listener.ts';
 import type { User } from './user.ts';
-import type { ConfigView, HealthCheck, ManifestsView, MetricsView, PodsView, ReviewView, RuntimeView, StatsView } from './views.ts';
+import type {
+  ConfigView,
+  HealthCheck,
+  ManifestsView,
+  MetricsView,
+  PodsView,
+  ReviewView,
+  RuntimeView,
+  ServingCertificate,
+  ServingCertificateView,
+  StatsView,
+} from './views.ts';
 
 export interface KubeletServerOptions {
   readonly nodeName: string;
@@ -50,6 +61,10 @@ export interface KubeletServerDeps {
   /** `ping`, `log`, `syncloop`. The health listener evaluates `ping` only. */
   readonly health: readonly HealthCheck[];
   readonly reviews?: ReviewView | undefined;
+  /** The pair signed by the cluster (`serverTLSBootstrap`); comes before every other one as soon as there is one. */
+  readonly serving?: ServingCertificateView | undefined;
+  /** The static UID of a UID that a cluster knows (S-328). */
+  readonly toStaticUid?: ((uid: string) => string) | undefined;
   readonly metrics: Metrics;
   readonly clock: Clock;
   readonly log: Logger;
@@ -105,10 +120,13 @@ export class KubeletServer {
     const { certificate: source } = main;
     const certificate =
       source.kind === 'files' ? await givenCertificate(source.certFile, source.keyFile) : await selfSignedCertificate(source, this.#deps);
-    const tls = await tlsOptions(main, certificate);
+    // One that is signed may come at any time, and stands until the next.
+    const inUse = (): ServingCertificate => this.#deps.serving?.current() ?? certificate;
+    const tls = await tlsOptions(main, inUse());
     const authenticate: ListenerHandlers['authenticate'] = (request) => auth.authenticate(request, this.#tasks.signal);
     const listener = await this.#open({ at: { address: main.address, port: main.port }, tls }, this.#handlers('main', authenticate, auth));
     this.#main = listener;
+    this.#followServingCertificate(main, listener);
     const { clientCaFile } = main;
     if (clientCaFile === undefined) return;
     this.#tasks.spawn('client CA', async ({ signal }) => {
@@ -117,12 +135,34 @@ export class KubeletServer {
         const current = await modifiedAt(clientCaFile);
         if (current === undefined || current === known) continue;
         try {
-          listener.setSecureContext(await tlsOptions(main, certificate));
+          listener.setSecureContext(await tlsOptions(main, inUse()));
           known = current;
           this.#deps.log.info('client CA was read again', { path: clientCaFile });
         } catch (error) {
           this.#deps.log.warn('the new client CA cannot be used; the old one stays', { path: clientCaFile, error: messageOf(error) });
         }
+      }
+    });
+  }
+
+  #followServingCertificate(main: NonNullable<KubeletServerOptions['main']>, listener: Listener): void {
+    const { serving, log } = this.#deps;
+    if (serving === undefined) return;
+    const taken = new Mailbox<ServingCertificate>();
+    this.#tasks.spawn('serving certificate', async ({ signal }) => {
+      const unsubscribe = serving.subscribe((certificate) => taken.put(certificate));
+      try {
+        for (;;) {
+          const certificate = await taken.take(signal);
+          try {
+            listener.setSecureContext(await tlsOptions(main, certificate));
+            log.info('the serving certificate is a new one');
+          } catch (error) {
+            log.warn('the new serving certificate cannot be used; the old one stays', { error: messageOf(error) });
+          }
+        }
+      } finally {
+        unsubscribe();
       }
     });
   }

@@ -232,6 +232,19 @@ export interface ReviewView {
   ): Promise<boolean>;
 }
 
+/** A serving certificate that may come, and change, while the server runs. */
+export interface ServingCertificateView {
+  current(): ServingCertificate | undefined;
+  /** `listener` hears of each new one. It does not throw. */
+  subscribe(listener: (certificate: ServingCertificate) => void): Unsubscribe;
+}
+
+export interface ServingCertificate {
+  /** PEM: the certificate, then those above it. */
+  readonly certificate: string;
+  readonly key: string;
+}
+
 /** The kept state of a server, as JSON; `load` gives undefined when there is none or it was damaged. */
 export interface StateView {
   load(): Promise<unknown>;

@@ -5,10 +5,11 @@ import { request as httpRequest } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { connect as tlsConnect } from 'node:tls';
 import { PrometheusMetrics } from '../../src/agent/metrics.ts';
 import { issueCertificate } from '../../src/server/issue-certificate.ts';
 import { KubeletServer, type KubeletServerOptions } from '../../src/server/kubelet-server.ts';
-import type { ReviewView } from '../../src/server/views.ts';
+import type { ReviewView, ServingCertificate, ServingCertificateView } from '../../src/server/views.ts';
 import { systemClock } from '../../src/std/clock.ts';
 import { silentLogger } from '../../src/std/log.ts';
 import { type FakeViews, fakeViews, podOf } from '../support/fake-views.ts';
@@ -49,7 +50,13 @@ interface CallOptions {
 }
 
 async function world(
-  change: { readonly auth?: Partial<Auth>; readonly debugging?: boolean; readonly reviews?: ReviewView } = {},
+  change: {
+    readonly auth?: Partial<Auth>;
+    readonly debugging?: boolean;
+    readonly reviews?: ReviewView;
+    readonly serving?: ServingCertificateView;
+    readonly toStaticUid?: (uid: string) => string;
+  } = {},
 ): Promise<World> {
   const dir = await mkdtemp('/tmp/klet-');
   const common = { names: [], notBefore: Date.now() - 3_600_000, notAfter: Date.now() + 3_600_000, algorithm: 'ecdsa' } as const;
@@ -100,6 +107,8 @@ async function world(
       metrics,
       health: ['ping', 'log', 'syncloop'].map((name) => ({ name, check: () => undefined })),
       reviews: change.reviews,
+      serving: change.serving,
+      toStaticUid: change.toStaticUid,
       clock: systemClock,
       log: silentLogger,
     },
@@ -373,5 +382,52 @@ test('H-300a … H-301d, C-462, C-467: tokens and authorization by the cluster',
     [500, 'Authorization error (user=bob, verb=get, resource=nodes, subresource(s)=[configz proxy])'],
   );
   assert.deepEqual(w.views.runtime.calls, []);
+  await end(w);
+});
+
+test('H-307: a certificate that the cluster signs replaces our own for new connections, at once', async () => {
+  const listeners = new Set<(certificate: ServingCertificate) => void>();
+  const issue = async (commonName: string): Promise<ServingCertificate> =>
+    issueCertificate({
+      kind: 'server',
+      commonName,
+      organization: undefined,
+      names: ['127.0.0.1'],
+      issuer: undefined,
+      notBefore: Date.now() - 3_600_000,
+      notAfter: Date.now() + 3_600_000,
+      algorithm: 'ecdsa',
+    });
+  const serving: ServingCertificateView = {
+    current: () => undefined,
+    subscribe: (listener) => {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+  };
+  const w = await world({ serving });
+  const subject = (): Promise<string> =>
+    new Promise((resolve, reject) => {
+      const socket = tlsConnect({ host: '127.0.0.1', port: w.server.ports.main, rejectUnauthorized: false }, () => {
+        const { CN } = socket.getPeerCertificate().subject;
+        socket.destroy();
+        resolve(String(CN));
+      });
+      socket.on('error', reject);
+    });
+  assert.match(await subject(), /^node1@/);
+  for (const name of ['first', 'second']) {
+    const certificate = await issue(name);
+    for (const listener of listeners) listener(certificate);
+    for (let tries = 0; (await subject()) !== name; tries++) assert.ok(tries < 100, name);
+  }
+  await end(w);
+  assert.equal(listeners.size, 0);
+});
+
+test("S-328: a UID in a path may be the mirror's", async () => {
+  const w = await world({ toStaticUid: (uid) => (uid === 'mirror-uid' ? podOf().metadata.uid : uid) });
+  const run = async (uid: string): Promise<number> => (await w.main(`/run/default/web-node1/${uid}/c?cmd=id`, { method: 'POST' })).code;
+  assert.deepEqual([await run('mirror-uid'), await run(podOf().metadata.uid), await run('other')], [200, 200, 404]);
   await end(w);
 });

@@ -49,6 +49,7 @@ export interface KubeletApiDeps {
   readonly health: readonly HealthCheck[];
   /** Undefined: everybody may (read-only and health listeners). */
   readonly auth?: KubeletAuth | undefined;
+  readonly toStaticUid?: ToStaticUid | undefined;
   readonly metrics: Metrics;
   readonly clock: Clock;
   readonly log: Logger;
@@ -235,7 +236,7 @@ export class KubeletApi {
 
   /** H-278. */
   async #run(query: URLSearchParams, target: RunTarget): Promise<Response> {
-    const found = findRunning(this.#deps.pods, target);
+    const found = findRunning(this.#deps.pods, target, this.#deps.toStaticUid ?? sameUid);
     if (!found.ok) return text(found.message, found.code);
     const command = (query.get('cmd') ?? '').split(' ');
     const result = await this.#deps.runtime.run({ containerId: found.containerId, command }, { signal: this.#deps.signal });
@@ -364,15 +365,20 @@ export interface RunTarget {
   readonly container: string;
 }
 
+/** A cluster knows the Pod by its mirror's UID (S-328). */
+export type ToStaticUid = (uid: string) => string;
+
+export const sameUid: ToStaticUid = (uid) => uid;
+
 export type RunningContainer =
   | { readonly ok: true; readonly containerId: string; readonly pod: Pod }
   | { readonly ok: false; readonly code: 404 | 500; readonly message: string };
 
 /** The running container of a path, or the kubelet's words for why there is none (H-249). */
-export function findRunning(pods: PodsView, target: RunTarget): RunningContainer {
+export function findRunning(pods: PodsView, target: RunTarget, toStaticUid: ToStaticUid): RunningContainer {
   const pod = findPod(pods, target.namespace, target.pod);
   if (pod === undefined) return { ok: false, code: 404, message: 'pod does not exist' };
-  if (target.uid !== undefined && target.uid !== pod.metadata.uid) return { ok: false, code: 404, message: 'pod not found' };
+  if (target.uid !== undefined && toStaticUid(target.uid) !== pod.metadata.uid) return { ok: false, code: 404, message: 'pod not found' };
   const { status } = pod;
   const found = [
     ...(status?.initContainerStatuses ?? []),

@@ -4,12 +4,7 @@ import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { type Clock, fromRfc3339 } from '../../std/clock.ts';
 import { ConfigError, messageOf, systemCode } from '../../std/errors.ts';
-
-export interface ServingCertificate {
-  /** PEM: the certificate, then those above it. */
-  readonly certificate: string;
-  readonly key: string;
-}
+import type { ServingCertificate } from '../views.ts';
 
 /** Reads the files of the configuration; a ConfigError when that is impossible. */
 export async function givenCertificate(certFile: string, keyFile: string): Promise<ServingCertificate> {

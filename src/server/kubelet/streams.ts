@@ -8,7 +8,7 @@ import { writeResponse } from '../listener.ts';
 import { passThrough } from '../pass-through.ts';
 import type { User } from '../user.ts';
 import type { PodsView, RuntimeView } from '../views.ts';
-import { debugDisabled, findPod, findRunning } from './app.ts';
+import { debugDisabled, findPod, findRunning, sameUid, type ToStaticUid } from './app.ts';
 import type { KubeletAuth } from './auth.ts';
 
 export interface KubeletStreamsDeps {
@@ -17,6 +17,7 @@ export interface KubeletStreamsDeps {
   /** Undefined on a listener where nothing of this is allowed. */
   readonly auth: KubeletAuth | undefined;
   readonly enableDebuggingHandlers: boolean;
+  readonly toStaticUid?: ToStaticUid | undefined;
   readonly log: Logger;
   readonly signal: AbortSignal;
 }
@@ -77,9 +78,10 @@ async function portForward(
   { namespace, pod, uid }: { readonly namespace: string; readonly pod: string; readonly uid: string | undefined },
   deps: KubeletStreamsDeps,
 ): Promise<string | Refusal> {
+  const { toStaticUid = sameUid } = deps;
   const found = findPod(deps.pods, namespace, pod);
   if (found === undefined) return refuse(404, 'pod does not exist');
-  if (uid !== undefined && uid !== '' && uid !== found.metadata.uid) return refuse(404, 'pod not found');
+  if (uid !== undefined && uid !== '' && toStaticUid(uid) !== found.metadata.uid) return refuse(404, 'pod not found');
   const url = await deps.runtime.portForward({ podUid: found.metadata.uid }, { signal: deps.signal });
   return url ?? refuse(500, `pod not found (${JSON.stringify(`${pod}_${namespace}`)})`);
 }
@@ -94,7 +96,7 @@ async function containerStream(
   const tty = flag('tty');
   const streams = { tty, stdin: flag('input'), stdout: flag('output'), stderr: flag('error') && !tty };
   if (!streams.stdin && !streams.stdout && !streams.stderr) return refuse(400, 'you must specify at least 1 of stdin, stdout, stderr');
-  const found = findRunning(deps.pods, target);
+  const found = findRunning(deps.pods, target, deps.toStaticUid ?? sameUid);
   if (!found.ok) {
     const isGone = kind === 'attach' && found.code === 500;
     return refuse(found.code, isGone ? `container ${target.container} not found in pod ${target.pod}_${target.namespace}` : found.message);
