@@ -137,6 +137,15 @@ export class PodWorkers {
     return new Set([...desired().keys(), ...this.#entries.keys(), ...this.#unclaimed.keys(), ...this.#foreign, ...podUids()]);
   }
 
+  /** Why the Pod would not be admitted now, once its predecessor has gone. Changes nothing. */
+  refusalOf(pod: Pod): Refusal | undefined {
+    const name = fullName(pod);
+    return this.#deps.admit(
+      pod,
+      this.#active().filter((other) => fullName(other) !== name),
+    );
+  }
+
   /** Brings the workers in line with the desired Pods. Idempotent; call on every change of either. */
   reconcile(): void {
     if (!this.#isStarted) return; // predecessors may still be unknown
@@ -172,13 +181,15 @@ export class PodWorkers {
     const name = fullName(pod);
     const others = [...[...this.#entries.values()].map(({ worker }) => worker.pod), ...this.#unclaimed.values()];
     if (others.some((other) => fullName(other) === name)) return;
-    const active = [...this.#entries.values()].filter(({ worker }) => worker.work.state === 'sync' || worker.work.state === 'terminating');
-    const refusal = this.#deps.admit(
-      pod,
-      active.map(({ worker }) => worker.pod),
-    );
+    const refusal = this.#deps.admit(pod, this.#active());
     if (refusal === undefined) this.#begin(pod, false);
     else this.#refuse(pod, refusal);
+  }
+
+  /** Pods that take room and ports: those that run or are being ended. */
+  #active(): readonly Pod[] {
+    const workers = [...this.#entries.values()].map(({ worker }) => worker);
+    return workers.filter(({ work }) => work.state === 'sync' || work.state === 'terminating').map(({ pod }) => pod);
   }
 
   /** Nobody desires it and its source has spoken: it is ended with the grace and the hooks its records tell of. */
