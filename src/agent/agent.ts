@@ -82,7 +82,8 @@ export class Agent {
     const sources = manifestSources(config, env, base);
     const podConfig = new PodConfig({ sources: sources.map((source) => source.name) }, { clock });
     const images = await createImagePuller({ config, env }, { ...base, ...connection });
-    const engine = await createPodEngine({ config, version, layout, cgroup, facts }, { ...base, runtime, node, images, podConfig, status });
+    const engineDeps = { ...base, runtime, node, images, podConfig, status };
+    const engine = await createPodEngine({ config, version, layout, cgroup, facts }, engineDeps, life);
     life.onStop(() => engine.prober.close());
     await engine.state.refresh(life);
 

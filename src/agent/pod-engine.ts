@@ -22,13 +22,15 @@ import { HookRunner } from '../podworker/hooks.ts';
 import { LogDirectories } from '../podworker/log-directories.ts';
 import { PodWorkers } from '../podworker/pod-workers.ts';
 import type { CgroupPort } from '../podworker/ports.ts';
+import { StatusFiles } from '../podworker/status-files.ts';
 import { readTerminationMessage } from '../podworker/termination-message.ts';
 import { Prober } from '../prober/prober.ts';
-import type { RuntimeVersion } from '../runtime/runtime.ts';
+import type { CallOptions, RuntimeVersion } from '../runtime/runtime.ts';
 import type { StatusStore } from '../status/status-store.ts';
 import { messageOf } from '../std/errors.ts';
 import { signalProcess } from '../std/process.ts';
 import { programMounter } from '../volume/mounter.ts';
+import { findIdRange, UserNamespaces } from '../volume/user-namespaces.ts';
 import { Volumes } from '../volume/volumes.ts';
 import type { AgentBase } from './base.ts';
 import type { RuntimeConnection } from './connect-runtime.ts';
@@ -61,12 +63,18 @@ export interface PodEngine {
   readonly records: GarbageCollector;
 }
 
-export async function createPodEngine(options: PodEngineOptions, deps: PodEngineDeps): Promise<PodEngine> {
+/** A ConfigError when the ids for user namespaces cannot be told (L-271). */
+export async function createPodEngine(options: PodEngineOptions, deps: PodEngineDeps, callOptions: CallOptions): Promise<PodEngine> {
   const { config, facts } = options;
   const { runtime, clock, random, logger, events, podConfig, node } = deps;
   const agentStartedAt = clock.now();
   const cgroups = await podCgroups(options, deps);
   const volumes = new Volumes({ rootDir: config.rootDir }, { mounter: programMounter, clock, random, log: logger });
+  const idsPerPod = config.userNamespacesIdsPerPod;
+  const users = new UserNamespaces(
+    { rootDir: config.rootDir, idsPerPod, range: await findIdRange(idsPerPod, callOptions) },
+    { log: logger, podDirectory: (uid) => volumes.podDirectory(uid) },
+  );
   const hooks = new HookRunner(deps);
   const logs = new LogDirectories({ root: config.podLogsDir, owner: config.rootDir });
   const links = new ContainerLogLinks(
@@ -89,7 +97,7 @@ export async function createPodEngine(options: PodEngineOptions, deps: PodEngine
   const prober = new Prober({ agentStartedAt }, { ...deps, nodeAddress: () => facts.ips[0], onResult: wake });
   const state = new RuntimeState({ runtime, clock, logger, onChange: wakeAll });
   const executorDeps = {
-    ...{ runtime, images: deps.images, volumes, cgroups, hooks, logs, links, records, events, logger },
+    ...{ runtime, images: deps.images, volumes, users, cgroups, hooks, logs, links, records, events, logger },
     node: () => node.read(),
   };
   const planOptions = (): PlanOptions => ({
@@ -106,7 +114,8 @@ export async function createPodEngine(options: PodEngineOptions, deps: PodEngine
       desired: () => podConfig.desired(),
       hasSeen: (source) => podConfig.hasSeen(source),
       podUids: () => pleg.podUids(),
-      observe: (uid, callOptions) => pleg.observe(uid, callOptions),
+      observe: (uid, observeOptions) => pleg.observe(uid, observeOptions),
+      lastStatus: new StatusFiles({ rootDir: config.rootDir }, { log: logger }),
       executorOf: (pod) => new PodExecutor(pod, executorDeps),
       admit: admitPodUnder({ allowedUnsafe: config.allowedUnsafeSysctls, kernelRelease: release() }),
     },

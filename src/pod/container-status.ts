@@ -146,7 +146,7 @@ function recordedStatus(
     containerID,
     restartCount: state.terminated?.reason === 'ContainerStatusUnknown' ? restartCount + 1 : restartCount,
     started,
-    ready: isReady(draft, pod, container, record, started),
+    ready: isReady(draft, pod, container, record, started, previous),
     state,
     lastState: lastState(draft, older, previous, containerID),
     ...(user === undefined ? {} : { user: { linux: { uid: user.uid, gid: user.gid, supplementalGroups: user.supplementalGroups } } }),
@@ -211,12 +211,22 @@ function hasStarted(draft: Draft, container: Container, record: ObservedContaine
   return container.startupProbe === undefined;
 }
 
-/** L-421, L-422. */
-function isReady(draft: Draft, pod: Pod, container: Container, record: ObservedContainer, started: boolean): boolean {
+/** L-421, L-422. Without a result yet, what was said of this very container stands (D2). */
+function isReady(
+  draft: Draft,
+  pod: Pod,
+  container: Container,
+  record: ObservedContainer,
+  started: boolean,
+  previous: ContainerStatus | undefined,
+): boolean {
   const isOrdinaryInit = (pod.spec.initContainers ?? []).includes(container) && !isSidecar(container);
   if (isOrdinaryInit) return record.state === 'exited' && record.exitCode === 0;
   if (!started) return false;
-  return container.readinessProbe === undefined || draft.input.probes.byContainerId.get(record.id)?.readiness === 'success';
+  if (container.readinessProbe === undefined) return true;
+  const result = draft.input.probes.byContainerId.get(record.id)?.readiness;
+  if (result !== undefined) return result === 'success';
+  return previous?.ready === true && previous.containerID === containerId(draft.input.options.runtimeName, record);
 }
 
 function containerId(runtimeName: string, record: ObservedContainer): string {

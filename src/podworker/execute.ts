@@ -10,8 +10,10 @@ import { buildContainerConfig } from '../pod/container-config.ts';
 import { containerObject, podObject } from '../pod/event-object.ts';
 import type { ActionOutcome } from '../pod/memory.ts';
 import type { NodeFacts } from '../pod/node-facts.ts';
+import { handlerFeaturesOf } from '../pod/runtime-class.ts';
 import type { PodSandboxConfig } from '../pod/runtime-config.ts';
-import { buildSandboxConfig, podLogDirectory } from '../pod/sandbox-config.ts';
+import { type BuiltSandbox, buildSandboxConfig, podLogDirectory } from '../pod/sandbox-config.ts';
+import { type UserNamespace, usesUserNamespace } from '../pod/security-context.ts';
 import { rpcErrorText } from '../runtime/errors.ts';
 import type { CallOptions, Runtime, RuntimeImage } from '../runtime/runtime.ts';
 import { AgentError, messageOf, RuntimeError, systemCode } from '../std/errors.ts';
@@ -20,7 +22,7 @@ import type { ContainerLogLinks } from './container-log-links.ts';
 import type { GarbageCollector } from './garbage-collector.ts';
 import { failedHook, type HookRunner } from './hooks.ts';
 import type { LogDirectories } from './log-directories.ts';
-import type { CgroupPort, ImagePort, VolumePort } from './ports.ts';
+import type { CgroupPort, ImagePort, UserNamespacePort, VolumePort } from './ports.ts';
 
 export interface ExecutorDeps {
   readonly runtime: Runtime;
@@ -28,6 +30,7 @@ export interface ExecutorDeps {
   readonly node: () => Promise<NodeFacts>;
   readonly images: ImagePort;
   readonly volumes: VolumePort;
+  readonly users: UserNamespacePort;
   readonly cgroups: CgroupPort;
   readonly hooks: HookRunner;
   readonly logs: LogDirectories;
@@ -82,8 +85,7 @@ export class PodExecutor {
     },
     RunPodSandbox: async ({ attempt }, { signal }) => {
       const pod = this.#pod();
-      const built = buildSandboxConfig(pod, { node: await this.#deps.node(), attempt });
-      if ('reason' in built) throw new AgentError('sandbox-config', built.message);
+      const built = await this.#buildSandbox(attempt);
       for (const { reason, message } of built.warnings) this.#deps.events.record(podObject(pod), 'Warning', reason, message);
       for (const container of allContainers(pod.spec)) await this.#deps.logs.prepare(pod, container.name); // L-193, L-216
       await this.#deps.runtime.runPodSandbox(built, { signal });
@@ -172,7 +174,7 @@ export class PodExecutor {
     const attempt = action.attempt === 0 ? await attemptFromLogs(pod, container.name, node.podLogsDir) : action.attempt;
     const image = this.#images.get(action.imageRef) ?? (await runtime.imageStatus({ image: action.imageRef }, { signal }));
     const envFiles = await volumes.envFiles(pod, container);
-    const common = { node, attempt, podIps: action.podIps, envFiles };
+    const common = { node, attempt, podIps: action.podIps, envFiles, users: await this.#users(node) };
     const mounts = await volumes.mounts(pod, container, { ...common, imageVolumes: this.#imageVolumes }, { signal });
     const built = buildContainerConfig(pod, container, {
       ...common,
@@ -193,9 +195,21 @@ export class PodExecutor {
   }
 
   async #sandboxConfig(attempt: number): Promise<PodSandboxConfig> {
-    const built = buildSandboxConfig(this.#pod(), { node: await this.#deps.node(), attempt });
+    return (await this.#buildSandbox(attempt)).config;
+  }
+
+  async #buildSandbox(attempt: number): Promise<BuiltSandbox> {
+    const node = await this.#deps.node();
+    const built = buildSandboxConfig(this.#pod(), { node, attempt, users: await this.#users(node) });
     if ('reason' in built) throw new AgentError('sandbox-config', built.message);
-    return built.config;
+    return built;
+  }
+
+  /** Ids are reserved only where the runtime can use them; elsewhere the request says that it cannot (L-271). */
+  async #users(node: NodeFacts): Promise<UserNamespace | undefined> {
+    const { metadata, spec } = this.#pod();
+    const canUse = usesUserNamespace(spec) && handlerFeaturesOf(spec, node).userNamespaces;
+    return canUse ? await this.#deps.users.reserve(metadata.uid) : undefined;
   }
 
   #container(name: string): Container {

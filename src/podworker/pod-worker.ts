@@ -19,13 +19,14 @@ import { linkSignals, raceSignal, Superseded } from '../std/async.ts';
 import type { Clock, Instant } from '../std/clock.ts';
 import { messageOf, RuntimeError } from '../std/errors.ts';
 import type { Logger } from '../std/log.ts';
-import type { ProbePort } from './ports.ts';
+import type { LastStatusPort, ProbePort } from './ports.ts';
 
 export interface PodWorkerDeps {
   readonly observe: (podUid: string, options: CallOptions) => Promise<ObservedPod>;
   readonly executor: { execute(action: Action, options: CallOptions): Promise<ActionOutcome> };
   readonly prober: ProbePort;
   readonly planOptions: () => PlanOptions;
+  readonly lastStatus: LastStatusPort;
   readonly readTerminationMessage: (container: ObservedContainer) => Promise<string>;
   /** The Pod's newest status. Synchronous; must not throw. */
   readonly publish: (pod: Pod, status: PodStatus, work: PodWorkState) => void;
@@ -61,6 +62,8 @@ export class PodWorker {
   #isAwake = true;
   #wakeUp: () => void = () => undefined;
   #notes: readonly PlanNote[] = [];
+  /** The status as last kept. */
+  #kept = '';
   readonly #successes = new Map<string, readonly Instant[]>();
 
   constructor(pod: Pod, deps: PodWorkerDeps) {
@@ -111,6 +114,7 @@ export class PodWorker {
   /** Runs until nothing is left of the Pod. Rejects with the signal's reason when it aborts; containers keep running. */
   async run({ signal }: CallOptions): Promise<void> {
     try {
+      this.#memory = { ...this.#memory, status: await this.#deps.lastStatus.load(this.#pod) };
       while (this.#work.state !== 'finished') {
         this.#isAwake = false;
         await this.#sleepUntil(await this.#round(signal), signal);
@@ -139,7 +143,20 @@ export class PodWorker {
     }
     // Stale: an action ended meanwhile, and its end has woken us already.
     if (ends !== this.#ends) return clock.now();
-    return this.#follow(this.#plan(observed), signal);
+    const plan = this.#plan(observed);
+    const next = this.#follow(plan, signal);
+    await this.#keep(plan);
+    return next;
+  }
+
+  /** For the next life of the agent. The deeds are under way already and do not wait for it. */
+  async #keep({ status, work }: Plan): Promise<void> {
+    const text = JSON.stringify(status);
+    if (text === this.#kept || work.state === 'finished') return;
+    // What was evicted or shut down is to start again after a restart of the agent (D4).
+    if (work.state !== 'sync' && work.cause.kind === 'disrupted') return;
+    this.#kept = text;
+    await this.#deps.lastStatus.save(this.#pod, status);
   }
 
   #plan(observed: ObservedPod): Plan {

@@ -44,6 +44,26 @@ test('the back-off goes on over a restart of the agent (D2; differs from C-236)'
     );
   }));
 
+test('started and ready stand over a restart of the agent until a probe says otherwise (C-224, D2)', () =>
+  onMachine({}, async (m) => {
+    const probe = { exec: { command: ['true'] } };
+    await m.apply(staticPod('uid-1', { containers: [buildContainer({ startupProbe: probe, readinessProbe: probe })] }));
+    m.probes.set('app', { startup: 'success', readiness: 'success' });
+    m.agent.workers.wakeAll();
+    await m.settle();
+    const before = m.status();
+    assert.equal(before?.containerStatuses?.[0]?.ready, true);
+    m.probes.clear();
+    await m.restart();
+    assert.deepEqual(m.status(), before, 'transition times included');
+    m.probes.set('app', { startup: 'success', readiness: 'failure' });
+    m.agent.workers.wakeAll();
+    await m.settle();
+    const after = m.status()?.containerStatuses?.[0];
+    assert.deepEqual([after?.started, after?.ready], [true, false]);
+    assert.deepEqual(m.errors, []);
+  }));
+
 test('a changed manifest: the old UID ends fully, then the new one starts (C-202, C-205)', () =>
   onMachine({ process: () => ({ onTerm: 'ignore' }) }, async (m) => {
     const pod = (uid: string) => staticPod(uid, { terminationGracePeriodSeconds: 20 });

@@ -7,6 +7,7 @@ import type { NodeFacts } from '../pod/node-facts.ts';
 import type { ObservedPod } from '../pod/observation.ts';
 import type { ProbeResults } from '../pod/probe-results.ts';
 import type { Mount, PodSandboxConfig } from '../pod/runtime-config.ts';
+import type { UserNamespace } from '../pod/security-context.ts';
 import type { CallOptions, RuntimeImage } from '../runtime/runtime.ts';
 import type { Instant } from '../std/clock.ts';
 
@@ -39,10 +40,17 @@ export interface VolumePort {
       readonly podIps: readonly string[];
       readonly envFiles: EnvFiles;
       readonly imageVolumes: ReadonlyMap<string, string>;
+      readonly users: UserNamespace | undefined;
     },
     options: CallOptions,
   ): Promise<readonly Mount[]>;
   tearDown(podUid: string, options: CallOptions): Promise<void>;
+}
+
+/** Ids for Pods with `hostUsers: false` (L-271). */
+export interface UserNamespacePort {
+  /** The Pod's own ids, the same at every call; undefined when none are left. */
+  reserve(podUid: string): Promise<UserNamespace | undefined>;
 }
 
 export interface CgroupPort {
@@ -56,4 +64,14 @@ export interface ProbePort {
   beginTermination(podUid: string): void;
   remove(podUid: string): void;
   results(podUid: string): ProbeResults;
+}
+
+/**
+ * The status last published of each Pod, over restarts of the agent (D2). It may be lost at any moment; then `started`
+ * and `ready` wait for the next probes (L-407).
+ */
+export interface LastStatusPort {
+  load(pod: Pod): Promise<PodStatus | undefined>;
+  /** Never rejects: a status that cannot be kept is only a comfort lost. */
+  save(pod: Pod, status: PodStatus): Promise<void>;
 }

@@ -270,7 +270,7 @@ function endsWithTermination(container: Container, kind: ProbeKind): boolean {
 function viewOf({ pod, observed, status, results, isTerminating }: PodEntry, container: Container): WorkerView {
   const record = newestContainer(observed, container.name);
   const podIsOver = status?.phase === 'Succeeded' || status?.phase === 'Failed';
-  if (record === undefined) return { container: undefined, podIsOver, started: false, wasStarted: false };
+  if (record === undefined) return { container: undefined, podIsOver, started: false, wasStarted: false, wasReady: false };
   const published = [...(status?.containerStatuses ?? []), ...(status?.initContainerStatuses ?? [])].find(
     ({ name, containerID }) => name === container.name && containerID?.endsWith(record.id) === true,
   );
@@ -290,6 +290,7 @@ function viewOf({ pod, observed, status, results, isTerminating }: PodEntry, con
     podIsOver,
     started: record.state === 'running' && hasPassed,
     wasStarted,
+    wasReady: published?.ready === true,
   };
 }
 

@@ -17,11 +17,12 @@ function running(change: Partial<WorkerView> & { readonly id?: string; readonly 
     podIsOver: false,
     started: true,
     wasStarted: false,
+    wasReady: false,
     ...view,
   };
 }
 
-const nothing: WorkerView = { container: undefined, podIsOver: false, started: false, wasStarted: false };
+const nothing: WorkerView = { container: undefined, podIsOver: false, started: false, wasStarted: false, wasReady: false };
 
 test('what a worker does by what it sees (L-399, L-400, L-402)', () => {
   const gone = (state: 'created' | 'exited' | 'unknown', mayRunAgain: boolean): WorkerView => ({
@@ -75,6 +76,14 @@ test('initial results after a restart of the agent (L-401, L-407)', () => {
   for (const [kind, at, wasStarted, result] of rows) {
     const { state } = observe(initialState, running({ startedAt: at, wasStarted }), spec(kind));
     assert.equal(state.result, result, `${kind} started ${at - agentStartedAt} ms from the agent, was started: ${wasStarted}`);
+  }
+});
+
+test('what the last status said of a container stands over a restart of the agent (D2)', () => {
+  for (const at of [agentStartedAt - 10_001, agentStartedAt - 1]) {
+    const view = running({ startedAt: at, wasStarted: true, wasReady: true });
+    assert.equal(observe(initialState, view, spec('readiness')).state.result, 'success');
+    assert.equal(observe(initialState, view, spec('startup')).state.result, 'success');
   }
 });
 

@@ -27,6 +27,8 @@ export interface WorkerView {
   readonly started: boolean;
   /** The status published before says so of this very container (L-407). */
   readonly wasStarted: boolean;
+  /** So does it of this. */
+  readonly wasReady: boolean;
 }
 
 export interface WorkerState {
@@ -81,8 +83,9 @@ export function observe(state: WorkerState, view: WorkerView, spec: WorkerSpec):
 /** Counters go on over a new container id, as the kubelet's do (L-401). */
 function adopt(state: WorkerState, view: WorkerView, container: NonNullable<WorkerView['container']>, spec: WorkerSpec): WorkerState {
   const wasBefore = container.startedAt !== undefined && container.startedAt < spec.agentStartedAt - adoptedMs;
-  const kept = spec.kind === 'startup' && view.wasStarted ? 'success' : undefined;
-  const result = wasBefore ? kept : initialResults[spec.kind];
+  const isKept = (spec.kind === 'startup' && view.wasStarted) || (spec.kind === 'readiness' && view.wasReady);
+  const initial = wasBefore ? undefined : initialResults[spec.kind];
+  const result = isKept ? 'success' : initial;
   return { ...state, containerId: container.id, result, onHold: false };
 }
 

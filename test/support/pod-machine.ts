@@ -76,6 +76,8 @@ export class PodMachine {
   /** UIDs with volumes and with a cgroup. */
   readonly volumes = new Set<string>();
   readonly cgroups = new Set<string>();
+  /** The status last kept of each Pod, by UID. */
+  readonly lastStatus = new Map<string, PodStatus>();
   /** How often the volumes of a Pod were set up, by UID. */
   readonly volumeSetUps = new Map<string, number>();
   /** By container name, for whatever its newest container is. */
@@ -203,8 +205,10 @@ export class PodMachine {
                 tearDown: async (uid) => {
                   if (this.volumeFault !== undefined) throw this.volumeFault;
                   this.volumes.delete(uid);
+                  this.lastStatus.delete(uid);
                 },
               },
+              users: { reserve: async () => undefined },
               cgroups: {
                 ensure: async ({ metadata: { uid } }) => {
                   this.cgroups.add(uid);
@@ -236,6 +240,10 @@ export class PodMachine {
           hostIps: ['192.0.2.7'],
           agentStartedAt: 0,
         }),
+        lastStatus: {
+          load: async ({ metadata: { uid } }) => this.lastStatus.get(uid),
+          save: async ({ metadata: { uid } }, kept) => void (this.volumes.has(uid) && this.lastStatus.set(uid, kept)),
+        },
         readTerminationMessage: async () => '',
         status,
         events,

@@ -1,0 +1,49 @@
+import assert from 'node:assert/strict';
+import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { after, test } from 'node:test';
+import { buildPod } from '../../test/support/pods.ts';
+import { silentLogger } from '../std/log.ts';
+import { StatusFiles } from './status-files.ts';
+
+const folders: string[] = [];
+after(async () => {
+  for (const folder of folders) await rm(folder, { recursive: true, force: true });
+});
+
+async function setup() {
+  const rootDir = await mkdtemp(`${tmpdir()}/pinpod-status-`);
+  folders.push(rootDir);
+  const folder = `${rootDir}/pods/uid-1`;
+  await mkdir(folder, { recursive: true });
+  return { folder, files: () => new StatusFiles({ rootDir }, { log: silentLogger }) };
+}
+
+test('a status is there again in the next life of the agent (D2)', async () => {
+  const { folder, files } = await setup();
+  const pod = buildPod({}, { uid: 'uid-1' });
+  assert.equal(await files().load(pod), undefined);
+  await files().save(pod, { phase: 'Running', podIP: '192.0.2.1' });
+  assert.deepEqual(await files().load(pod), { phase: 'Running', podIP: '192.0.2.1' });
+  assert.deepEqual(await readdir(folder), ['status.json']);
+});
+
+test('a finished Pod whose spec is another now has none (D4)', async () => {
+  const { files } = await setup();
+  const pod = buildPod({}, { uid: 'uid-1' });
+  await files().save(pod, { phase: 'Failed' });
+  assert.deepEqual(await files().load(pod), { phase: 'Failed' });
+  assert.equal(await files().load(buildPod({ hostname: 'other' }, { uid: 'uid-1' })), undefined);
+});
+
+test('a damaged file counts for nothing, and a folder that is gone does not come back (P8)', async () => {
+  const { folder, files } = await setup();
+  const pod = buildPod({}, { uid: 'uid-1' });
+  for (const text of ['', '{"status":', '{}', 'null']) {
+    await writeFile(`${folder}/status.json`, text);
+    assert.equal(await files().load(pod), undefined, text);
+  }
+  await rm(folder, { recursive: true });
+  await files().save(pod, { phase: 'Running' });
+  await assert.rejects(readdir(folder), { code: 'ENOENT' });
+});
