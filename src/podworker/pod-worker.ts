@@ -17,6 +17,7 @@ import { emptyMemory, type PodMemory, type PodWorkState, type TerminationCause }
 import type { CallOptions } from '../runtime/runtime.ts';
 import { linkSignals, raceSignal, Superseded } from '../std/async.ts';
 import type { Clock, Instant } from '../std/clock.ts';
+import { formatDuration } from '../std/duration.ts';
 import { messageOf, RuntimeError } from '../std/errors.ts';
 import type { Logger } from '../std/log.ts';
 import type { LastStatusPort, ProbePort } from './ports.ts';
@@ -48,6 +49,8 @@ const observeRetryMs = 5_000;
 const resyncMs = 60_000;
 /** A deed that succeeds this often within `loopWindowMs` and is still wanted is a fault of the planner. */
 const loopLimit = { times: 20, windowMs: 10_000 };
+/** After a fault of ours. */
+const faultRetry = { initialMs: 1_000, maxMs: 300_000 };
 
 export class PodWorker {
   readonly uid: string;
@@ -64,6 +67,8 @@ export class PodWorker {
   #notes: readonly PlanNote[] = [];
   /** The status as last kept. */
   #kept = '';
+  /** Rounds in a row that a fault of ours ended. */
+  #faults = 0;
   readonly #successes = new Map<string, readonly Instant[]>();
 
   constructor(pod: Pod, deps: PodWorkerDeps) {
@@ -117,13 +122,32 @@ export class PodWorker {
       this.#memory = { ...this.#memory, status: await this.#deps.lastStatus.load(this.#pod) };
       while (this.#work.state !== 'finished') {
         this.#isAwake = false;
-        await this.#sleepUntil(await this.#round(signal), signal);
+        await this.#sleepUntil(await this.#roundOrFault(signal), signal);
       }
       await Promise.all([...this.#running.values()].map((running) => running.ended));
     } finally {
       this.#deps.prober.remove(this.uid);
       for (const running of this.#running.values()) running.cancel();
       await Promise.all([...this.#running.values()].map((running) => running.ended));
+    }
+  }
+
+  /** A fault of ours met with one Pod ends neither the others' care nor the agent (P15): it is told, and tried again ever more seldom. */
+  async #roundOrFault(signal: AbortSignal): Promise<Instant> {
+    const { clock, events, logger } = this.#deps;
+    try {
+      const next = await this.#round(signal);
+      this.#faults = 0;
+      return next;
+    } catch (error) {
+      signal.throwIfAborted();
+      const retryMs = Math.min(faultRetry.maxMs, faultRetry.initialMs * 2 ** this.#faults++);
+      logger.error('a fault of pinpod itself: the pod is not looked after for now', { pod: formatPod(this.#pod), retryMs, error });
+      const message = `pinpod has a fault and cannot look after this Pod: ${messageOf(error)}; its containers run on, and it is tried again in ${formatDuration(retryMs)}`;
+      events.record(podObject(this.#pod), 'Warning', 'InternalError', message);
+      // Not cut short by wake-ups: they would make a hot loop of it.
+      await clock.sleep(retryMs, signal);
+      return clock.now();
     }
   }
 

@@ -529,3 +529,28 @@ test('memory of a worker does not grow with restarts (D7)', () =>
     assert.ok((await m.containers()).length <= 2);
     assert.deepEqual(m.errors, []);
   }));
+
+test('a fault of pinpod met with one Pod: it is told, the others are looked after, and it ends with the fault (P15)', () =>
+  onMachine({}, async (m) => {
+    const broken = staticPod('uid-1');
+    let isBroken = true;
+    Object.defineProperty(broken.spec, 'restartPolicy', {
+      enumerable: true,
+      get() {
+        if (isBroken) throw new RangeError('no such policy');
+        return 'Always';
+      },
+    });
+    await m.apply(broken, staticPod('uid-2', {}, 'other'));
+    await m.advance(2_900);
+    assert.equal(m.status('uid-2')?.phase, 'Running');
+    const told = m.events.take().filter((event) => event.includes('InternalError'));
+    assert.match(told[0] ?? '', /^Warning InternalError: pinpod has a fault .* no such policy; .* in 1s$/);
+    assert.match(told[1] ?? '', / in 2s$/);
+    assert.equal(told.length, 2);
+    assert.equal(m.errors.splice(0).length, 2);
+    isBroken = false;
+    await m.advance(2_000);
+    assert.equal(m.status('uid-1')?.phase, 'Running');
+    assert.deepEqual(m.errors, []);
+  }));
