@@ -1,7 +1,7 @@
 // Process entry: arguments, signals, exit codes. Nothing else.
 import { main } from './cli/main.ts';
 import { Shutdown } from './std/async.ts';
-import { messageOf } from './std/errors.ts';
+import { messagesOf } from './std/errors.ts';
 
 const stop = new AbortController();
 for (const name of ['SIGINT', 'SIGTERM'] as const) {
@@ -42,8 +42,9 @@ async function start(): Promise<void> {
     });
   } catch (error) {
     if (stop.signal.aborted && error === stop.signal.reason) return;
-    console.error(`pinpod: ${messageOf(error)}`);
+    console.error(`pinpod: ${messagesOf(error)}`);
     if (process.env['PINPOD_DEBUG'] !== undefined) console.error(error);
+    else console.error('pinpod: this was not foreseen; with PINPOD_DEBUG=1 in the environment it also says where it happened');
     process.exitCode = 1;
   }
 }

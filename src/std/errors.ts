@@ -55,6 +55,16 @@ export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
+/** The message with those of its causes, the outermost first; one that repeats the one before is left out. */
+export function messagesOf(error: unknown): string {
+  const messages: string[] = [];
+  for (let at = error; at !== undefined && at !== null && messages.length < 8; at = at instanceof Error ? at.cause : undefined) {
+    const message = messageOf(at);
+    if (messages.at(-1)?.includes(message) !== true) messages.push(message);
+  }
+  return messages.join(': ');
+}
+
 /** The `code` of a Node system error (`ENOENT`, …), or undefined. */
 export function systemCode(error: unknown): string | undefined {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
