@@ -1,0 +1,281 @@
+// The whole agent as a process of its own, with folders, bridge and cgroups of its own, for tests on real containerd.
+import assert from 'node:assert/strict';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import path from 'node:path';
+import type { Pod } from '../../src/api/gen/kubernetes.ts';
+import { AgentClient } from '../../src/cli/client.ts';
+import { readImageArchive } from '../../src/image/oci-archive.ts';
+import type { ObservedContainer, ObservedSandbox } from '../../src/pod/observation.ts';
+import { mountsBelow } from '../../src/runtime/containerd/mounts.ts';
+import { PrivateContainerd } from '../../src/runtime/containerd/private-containerd.ts';
+import { listProcesses } from '../../src/runtime/containerd/process-table.ts';
+import { CriRuntime } from '../../src/runtime/cri/cri-runtime.ts';
+import type { ManifestList } from '../../src/server/agent-api.ts';
+import { systemClock } from '../../src/std/clock.ts';
+import { silentLogger } from '../../src/std/log.ts';
+import { runProgram } from '../../src/std/process.ts';
+import { imagesDir, offlineImages } from './containerd.ts';
+
+export const checkout = path.join(import.meta.dirname, '..', '..');
+/** For calls of a test that end by themselves. */
+export const options = { signal: new AbortController().signal };
+export const nodeName = 'edge1';
+
+/** Resolves to the first value of `look` that is not undefined; after 20 s fails with what the agent said last. */
+export async function eventually<T>(agent: TestAgent, what: string, look: () => Promise<T | undefined> | T | undefined): Promise<T> {
+  const end = systemClock.now() + 20_000;
+  let lastError: unknown;
+  for (;;) {
+    try {
+      const value = await look();
+      if (value !== undefined) return value;
+    } catch (error) {
+      lastError = error;
+    }
+    if (systemClock.now() > end || agent.hasFailed)
+      throw new Error(
+        `${what}: not so${agent.hasFailed ? ', the agent ended' : ' within 20 s'}; the agent said:\n${agent.output.slice(-3000)}`,
+        { cause: lastError },
+      );
+    await systemClock.sleep(25, options.signal);
+  }
+}
+
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  server.close();
+  await once(server, 'close');
+  assert.ok(address !== null && typeof address === 'object');
+  return address.port;
+}
+
+export interface CommandResult {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+}
+
+let agents = 90;
+
+export interface TestAgentOptions {
+  /** Of a containerd that the test has already; without it the agent runs its private one. */
+  readonly endpoint?: string;
+  /** Fields of KubeletConfiguration on top of those the test agent sets itself. */
+  readonly kubelet?: Readonly<Record<string, unknown>>;
+}
+
+export class TestAgent {
+  // Named as startContainerd names its own, so that what a killed run left is swept with them.
+  readonly #number = agents++;
+  readonly dir = `/tmp/ppt-${process.pid}-agent${this.#number}`;
+  readonly rootDir = path.join(this.dir, 'root');
+  readonly runDir = path.join(this.dir, 'run');
+  readonly folder = path.join(this.dir, 'manifests');
+  readonly kubeconfig = path.join(this.runDir, 'kubeconfig.yaml');
+  readonly cgroupRoot = `/${path.basename(this.dir)}`;
+  readonly bridge = `ppt${process.pid}x${this.#number}`;
+  readonly client = new AgentClient({ socketPath: path.join(this.runDir, 'pinpod.sock') });
+  readonly runtime: CriRuntime;
+  readonly daemon: PrivateContainerd;
+  output = '';
+  readonly #endpoint: string | undefined;
+  readonly #kubelet: Readonly<Record<string, unknown>>;
+  #process: ChildProcess | undefined;
+
+  constructor({ endpoint, kubelet = {} }: TestAgentOptions = {}) {
+    this.#endpoint = endpoint;
+    this.#kubelet = kubelet;
+    this.daemon = new PrivateContainerd(
+      {
+        rootDir: this.rootDir,
+        runDir: this.runDir,
+        pauseImage: offlineImages.pause,
+        imagesDir: undefined,
+        cgroupDriver: 'cgroupfs',
+        subnets: [],
+        bridge: this.bridge,
+        binDirs: [],
+        cniBinDirs: [],
+        env: process.env,
+      },
+      {
+        clock: systemClock,
+        log: silentLogger,
+        probe: async () => undefined,
+        readArchive: readImageArchive,
+        makePauseArchive: async () => undefined,
+      },
+    );
+    this.runtime = new CriRuntime(
+      { runtimeEndpoint: endpoint ?? this.daemon.endpoint, requestTimeoutMs: 10_000 },
+      { clock: systemClock, logger: silentLogger },
+    );
+  }
+
+  async configure(): Promise<void> {
+    mkdirSync(this.folder, { recursive: true });
+    const kubelet = {
+      apiVersion: 'kubelet.config.k8s.io/v1beta1',
+      kind: 'KubeletConfiguration',
+      staticPodPath: this.folder,
+      podLogsDir: path.join(this.rootDir, 'logs'),
+      cgroupRoot: this.cgroupRoot,
+      cgroupDriver: 'cgroupfs',
+      enforceNodeAllocatable: ['none'],
+      ...this.#kubelet,
+    };
+    const agent = {
+      apiVersion: 'pinpod.io/v1alpha1',
+      kind: 'AgentConfiguration',
+      rootDir: this.rootDir,
+      runDir: this.runDir,
+      imagesDir,
+      kubeAPI: { port: await freePort() },
+      privateContainerd: { mode: this.#endpoint === undefined ? 'always' : 'never', bridge: this.bridge, pauseImage: offlineImages.pause },
+    };
+    writeFileSync(path.join(this.dir, 'config.yaml'), `${JSON.stringify(kubelet)}\n---\n${JSON.stringify(agent)}\n`);
+  }
+
+  get #flags(): readonly string[] {
+    const endpoint = this.#endpoint === undefined ? [] : ['--container-runtime-endpoint', this.#endpoint];
+    return ['--config', path.join(this.dir, 'config.yaml'), '--hostname-override', nodeName, ...endpoint];
+  }
+
+  /** Resolves once the agent answers on its socket. */
+  async start(): Promise<void> {
+    const node = path.join(checkout, 'node_modules', '.bin', 'node');
+    // It ends with the test, however that ends.
+    const command = ['--pdeathsig', 'KILL', node, path.join(checkout, 'src', 'main.ts'), 'run', ...this.#flags];
+    const child = spawn('setpriv', command, { stdio: ['ignore', 'ignore', 'pipe'] });
+    this.#process = child;
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      this.output += text;
+    });
+    await eventually(this, 'the agent answers', () => this.pods());
+  }
+
+  /** It ended although nobody asked it to. */
+  get hasFailed(): boolean {
+    return (this.#process?.exitCode ?? undefined) !== undefined;
+  }
+
+  /** The exit code; null after SIGKILL. */
+  async end(signal: 'SIGTERM' | 'SIGKILL'): Promise<number | null> {
+    const child = this.#process;
+    this.#process = undefined;
+    if (child === undefined) return null;
+    if (child.exitCode !== null || child.signalCode !== null) return child.exitCode;
+    const exited = once(child, 'exit') as Promise<[number | null]>;
+    child.kill(signal);
+    return (await exited)[0];
+  }
+
+  /** As an editor that renames does it: the file is whole at once. */
+  put(name: string, text: string | Buffer): void {
+    const temporary = path.join(this.dir, `${name}.new`);
+    writeFileSync(temporary, text);
+    renameSync(temporary, path.join(this.folder, name));
+  }
+
+  putPod(name: string, spec: Pod['spec']): void {
+    this.put(`${name}.json`, JSON.stringify({ apiVersion: 'v1', kind: 'Pod', metadata: { name }, spec }));
+  }
+
+  remove(name: string): void {
+    rmSync(path.join(this.folder, name));
+  }
+
+  async pods(): Promise<readonly Pod[]> {
+    return ((await this.client.json('/api/v1/pods', options)) as { readonly items: readonly Pod[] }).items;
+  }
+
+  async pod(name: string): Promise<Pod | undefined> {
+    return (await this.pods()).find((pod) => pod.metadata?.name === `${name}-${nodeName}`);
+  }
+
+  ready(name: string, isIt: (pod: Pod) => boolean = () => true): Promise<Pod> {
+    return eventually(this, `${name} is ready`, async () => {
+      const pod = await this.pod(name);
+      const isReady = pod?.status?.conditions?.some((condition) => condition.type === 'Ready' && condition.status === 'True') === true;
+      return pod !== undefined && isReady && isIt(pod) ? pod : undefined;
+    });
+  }
+
+  gone(name: string): Promise<true> {
+    return eventually(this, `${name} is gone`, async () => {
+      if ((await this.pod(name)) !== undefined) return undefined;
+      const left = (await this.runtime.listPodSandboxes({}, options)).filter((sandbox) => sandbox.name === `${name}-${nodeName}`);
+      return left.length === 0 ? true : undefined;
+    });
+  }
+
+  async sandboxes(podUid: string): Promise<readonly ObservedSandbox[]> {
+    return await this.runtime.listPodSandboxes({ podUid }, options);
+  }
+
+  /** Newest first. */
+  async containers(podUid: string): Promise<readonly ObservedContainer[]> {
+    const all = await this.runtime.listContainers({ podUid }, options);
+    return [...all].sort((a, b) => b.attempt - a.attempt);
+  }
+
+  async running(podUid: string): Promise<ObservedContainer> {
+    const running = (await this.containers(podUid)).filter((container) => container.state === 'running');
+    assert.equal(running.length, 1);
+    return running[0] as ObservedContainer;
+  }
+
+  /** SIGKILL to the container's first process, as the OOM killer does it. */
+  async killContainer(id: string): Promise<void> {
+    // Its shim is its parent, and its cgroup ends with its id.
+    const pids = (await listProcesses()).filter(({ pid }) => cgroupOf(pid).includes(id)).map(({ pid }) => pid);
+    assert.ok(pids.length > 0, `no process of container ${id}`);
+    process.kill(Math.min(...pids), 'SIGKILL');
+  }
+
+  cli(...args: readonly string[]): Promise<CommandResult> {
+    return new Promise((resolve) => {
+      execFile(
+        path.join(checkout, 'node_modules', '.bin', 'node'),
+        [path.join(checkout, 'src', 'main.ts'), ...args, '--run-dir', this.runDir],
+        { timeout: 20_000 },
+        (error, out, err) => resolve({ code: error === null ? 0 : typeof error.code === 'number' ? error.code : -1, out, err }),
+      );
+    });
+  }
+
+  async verdicts(): Promise<ReadonlyMap<string, ManifestList['manifests'][number]>> {
+    const { out } = await this.cli('manifests', '-o', 'json');
+    const list = JSON.parse(out) as ManifestList;
+    return new Map(list.manifests.map((manifest) => [path.basename(manifest.path), manifest]));
+  }
+
+  /** Takes everything down, whatever state it is in. */
+  async destroy(): Promise<void> {
+    await this.end('SIGKILL');
+    try {
+      if (this.#endpoint === undefined) await this.daemon.destroy({ ...options, runtime: this.runtime, cgroupParents: [this.cgroupRoot] });
+    } finally {
+      this.runtime.close();
+    }
+    for (const point of mountsBelow(readFileSync('/proc/self/mountinfo', 'utf8'), this.dir))
+      await runProgram('umount', ['--lazy', point], options);
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+}
+
+export function cgroupOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/cgroup`, 'utf8');
+  } catch {
+    return '';
+  }
+}
+
+/** The UID of the static Pod behind its mirror view. */
+export const uidOf = (pod: Pod): string => pod.metadata?.annotations?.['kubernetes.io/config.hash'] ?? '';
