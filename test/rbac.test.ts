@@ -106,7 +106,7 @@ test('deploy/rbac.yaml grants what the agent asks for, and nothing else', async 
     { ...w.deps, facts: { read: async () => facts, subscribe: () => () => undefined }, events: w.sink, node, learn: (n) => nodes.learn(n) },
   ).start(group);
   new NodeLease({ nodeName, durationSeconds: 40 }, { ...w.deps, node }).start(group);
-  new MirrorPods({ nodeName }, { ...w.deps, status: w.status, node, sourcesReady: () => true }).start(group);
+  new MirrorPods({ nodeName }, { ...w.deps, status: w.status, node, isOrphan: () => true }).start(group);
   const events = new EventForwarder({ nodeName, qps: 50, burst: 100 }, w.deps);
   events.start(group);
   for (let i = 0; i < 2; i++) {

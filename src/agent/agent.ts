@@ -11,6 +11,7 @@ import type { Logger } from '../std/log.ts';
 import type { Random } from '../std/random.ts';
 import { jsonStateFile } from '../std/state-file.ts';
 import type { AgentBase } from './base.ts';
+import { startCluster } from './cluster.ts';
 import { connectRuntime } from './connect-runtime.ts';
 import { startHousekeeping } from './housekeeping.ts';
 import { createImagePuller } from './images.ts';
@@ -101,7 +102,8 @@ export class Agent {
       },
     );
     life.spawn('node', (o) => nodes.run(o));
-    await startServers({ loaded, layout, cgroup }, { ...base, runtime, status, podConfig, engine, nodes }, life);
+    const cluster = startCluster(config, { ...base, status, podConfig, nodes }, life);
+    await startServers({ loaded, layout, cgroup }, { ...base, runtime, status, podConfig, engine, nodes, cluster }, life);
 
     const { workers, pleg, state } = engine;
     if (containerd !== undefined) life.spawn('containerd', (o) => containerd.supervise({ ...o, onRestarted: () => workers.wakeAll() }));
@@ -111,7 +113,11 @@ export class Agent {
     life.onStop(() => workers.close());
     life.spawn('pod workers', (o) => raceSignal(workers.failed, o.signal));
     await workers.start(life);
-    for (const source of sources) life.spawn(`source ${source.name}`, (o) => follow(source, podConfig, workers, o));
+    const reconcile = (): void => {
+      workers.reconcile();
+      cluster?.sourcesChanged();
+    };
+    for (const source of sources) life.spawn(`source ${source.name}`, (o) => follow(source, podConfig, { reconcile }, o));
     startHousekeeping(config, { ...base, ...connection, podConfig, engine }, life);
   }
 

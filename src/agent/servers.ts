@@ -3,6 +3,7 @@ import path from 'node:path';
 import type { CgroupLayout } from '../cgroup/layout.ts';
 import { toDocuments } from '../config/describe.ts';
 import type { LoadedConfig } from '../config/load.ts';
+import type { ClusterMode } from '../mirror/cluster-mode.ts';
 import type { CgroupFacts } from '../pod/node-facts.ts';
 import type { PodConfig } from '../podconfig/pod-config.ts';
 import type { Runtime } from '../runtime/runtime.ts';
@@ -31,6 +32,8 @@ export interface ServersDeps extends AgentBase {
   readonly podConfig: PodConfig;
   readonly engine: Pick<PodEngine, 'pleg'>;
   readonly nodes: NodeFeed;
+  /** Undefined on a machine that has joined no cluster. */
+  readonly cluster: ClusterMode | undefined;
 }
 
 /** Resolves once kubectl and the command line are served; the kubelet's ports follow in their own time. */
@@ -85,6 +88,13 @@ export async function startServers({ loaded, layout, cgroup }: ServersOptions, d
   await server.start();
   if (server.url !== undefined) log.info('kubectl works here', { url: server.url, kubeconfig: config.localKubeconfigPath });
   if (config.enableServer) {
-    life.spawn('kubelet endpoints', (o) => serveKubeletEndpoints(config, { ...views, events, metrics, metricsView: metrics }, o));
+    const { cluster } = deps;
+    const ofCluster =
+      cluster === undefined
+        ? {}
+        : { reviews: cluster.reviews, serving: cluster.serving, toStaticUid: (uid: string) => cluster.uids.toStatic(uid) };
+    life.spawn('kubelet endpoints', (o) =>
+      serveKubeletEndpoints(config, { ...views, ...ofCluster, events, metrics, metricsView: metrics }, o),
+    );
   }
 }

@@ -27,8 +27,8 @@ export interface CertificateRotationDeps {
   readonly faults: FaultBook;
   /** What a serving certificate is for; without any, none is asked for yet. */
   readonly addresses?: (() => readonly NodeAddress[]) | undefined;
-  /** A new pair is in the store. */
-  readonly onRotated?: ((certificate: StoredCertificate) => void) | undefined;
+  /** Another pair is in use: found in the store at the start, put there by somebody, or issued. */
+  readonly onChange?: ((certificate: StoredCertificate) => void) | undefined;
 }
 
 interface SigningRequest {
@@ -82,15 +82,15 @@ export class CertificateRotation {
     const area = this.#options.kind === 'client' ? 'client-certificate' : 'serving-certificate';
     for (;;) {
       // Somebody else (kubeadm) may have put one there.
-      this.#current = (await this.#deps.store.load()) ?? this.#current;
+      this.#use(await this.#deps.store.load());
       this.#ttl.set(this.#current === undefined ? Number.POSITIVE_INFINITY : (this.#current.notAfter - this.#deps.clock.now()) / 1000);
       if (!this.#isDue(this.#deps.clock.now())) return;
       try {
-        this.#current = await this.#renew(signal);
+        const renewed = await this.#renew(signal);
         this.#share = 0.7 + 0.2 * this.#deps.random.next();
         this.#deps.faults.clear(area);
         this.#deps.logger.info('certificate issued', { kind: this.#options.kind });
-        this.#deps.onRotated?.(this.#current);
+        this.#use(renewed);
         return;
       } catch (error) {
         signal.throwIfAborted();
@@ -98,6 +98,12 @@ export class CertificateRotation {
         await this.#deps.clock.sleep(backoff.next(), signal);
       }
     }
+  }
+
+  #use(certificate: StoredCertificate | undefined): void {
+    if (certificate === undefined || certificate.certPem === this.#current?.certPem) return;
+    this.#current = certificate;
+    this.#deps.onChange?.(certificate);
   }
 
   #isDue(now: Instant): boolean {

@@ -59,7 +59,7 @@ async function setUp(t: TestContext) {
     },
     {
       status: world.status,
-      sourcesReady: () => true,
+      isOrphan: () => true,
       facts: { read: async () => facts, subscribe: () => () => undefined },
       events: world.sink,
       clock: world.clock,

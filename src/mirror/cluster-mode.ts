@@ -3,7 +3,7 @@
 import { access as accessFile } from 'node:fs/promises';
 import type { EventSink } from '../api/events.ts';
 import type { Node } from '../api/gen/kubernetes.ts';
-import type { StatusView } from '../status/status-store.ts';
+import type { StatusStore } from '../status/status-store.ts';
 import { raceSignal, TaskGroup } from '../std/async.ts';
 import type { Clock } from '../std/clock.ts';
 import { AgentError, messageOf } from '../std/errors.ts';
@@ -51,9 +51,9 @@ export interface ClusterModeOptions {
 }
 
 export interface ClusterModeDeps {
-  readonly status: StatusView;
-  /** Every source of manifests has spoken once; call `sourcesChanged` when it turns true. */
-  readonly sourcesReady: () => boolean;
+  readonly status: Pick<StatusStore, 'get' | 'list' | 'subscribe' | 'adoptStartTime'>;
+  /** See MirrorPodsDeps; call `sourcesChanged` when an answer may have turned true. */
+  readonly isOrphan: (pod: { readonly namespace: string; readonly name: string }) => boolean;
   readonly facts: NodeFactsView;
   /** The agent's own sink: faults are told there. It is expected to hand Events on to `ClusterMode.events`. */
   readonly events: EventSink;
@@ -63,6 +63,17 @@ export interface ClusterModeDeps {
   readonly metrics: Metrics;
   /** For tests: an API instead of the one the kubeconfig names. */
   readonly api?: KubeApi | undefined;
+}
+
+export interface ServingPair {
+  readonly certificate: string;
+  readonly key: string;
+}
+
+export interface ServingPairView {
+  current(): ServingPair | undefined;
+  /** `listener` hears of each new one. Returns the end of it. */
+  subscribe(listener: (pair: ServingPair) => void): () => void;
 }
 
 /** Beyond it certificates, leases and Events of the two sides no longer fit. */
@@ -76,6 +87,8 @@ export class ClusterMode {
   readonly uids: UidTranslation;
   /** Token and access reviews for the kubelet's port (`webhook` modes). */
   readonly reviews: ApiReviews;
+  /** The serving pair signed by the cluster (`serverTLSBootstrap`), once asked for and approved. */
+  readonly serving: ServingPairView;
   readonly #options: ClusterModeOptions;
   readonly #deps: ClusterModeDeps;
   readonly #book: FaultBook;
@@ -89,7 +102,7 @@ export class ClusterMode {
   readonly #clientCertificate: CertificateRotation;
   readonly #clientStore: CertificateStore;
   readonly #servingCertificate: CertificateRotation | undefined;
-  readonly #servingListeners = new Set<(certificate: StoredCertificate) => void>();
+  readonly #servingListeners = new Set<(certificate: ServingPair) => void>();
   #owner: string | undefined;
 
   constructor(options: ClusterModeOptions, deps: ClusterModeDeps) {
@@ -118,7 +131,7 @@ export class ClusterMode {
       { path: paths.nodes, fieldSelector: `metadata.name=${nodeName}`, name: 'node' },
       { ...common, onChange: () => this.#nodeChanged() },
     );
-    this.#mirrors = new MirrorPods({ nodeName }, { ...common, status: deps.status, node, sourcesReady: deps.sourcesReady });
+    this.#mirrors = new MirrorPods({ nodeName }, { ...common, status: deps.status, node, isOrphan: deps.isOrphan });
     this.uids = this.#mirrors;
     const learn = (seen: Node): void => {
       this.#nodes.learn(seen);
@@ -132,8 +145,18 @@ export class ClusterMode {
     this.#clientStore = new CertificateStore({ directory: options.certificateDirectory, name: 'kubelet-client' }, deps);
     this.#clientCertificate = new CertificateRotation(
       { kind: 'client', nodeName },
-      { ...common, store: this.#clientStore, onRotated: () => access.invalidate() },
+      { ...common, store: this.#clientStore, onChange: () => access.invalidate() },
     );
+    this.serving = {
+      current: () => {
+        const current = this.#servingCertificate?.current;
+        return current === undefined ? undefined : toServingPair(current);
+      },
+      subscribe: (listener) => {
+        this.#servingListeners.add(listener);
+        return () => this.#servingListeners.delete(listener);
+      },
+    };
     this.#servingCertificate = options.serverTlsBootstrap
       ? new CertificateRotation(
           { kind: 'serving', nodeName },
@@ -141,21 +164,15 @@ export class ClusterMode {
             ...common,
             store: new CertificateStore({ directory: options.certificateDirectory, name: 'kubelet-server' }, deps),
             addresses: () => node()?.status?.addresses ?? [],
-            onRotated: (certificate) => {
-              for (const listener of this.#servingListeners) listener(certificate);
+            onChange: (certificate) => {
+              for (const listener of this.#servingListeners) listener(toServingPair(certificate));
             },
           },
         )
       : undefined;
   }
 
-  /** The serving pair signed by the cluster, when asked for and approved; `listener` hears of each new one. */
-  servingCertificate(listener?: (certificate: StoredCertificate) => void): StoredCertificate | undefined {
-    if (listener !== undefined) this.#servingListeners.add(listener);
-    return this.#servingCertificate?.current;
-  }
-
-  /** Sources of manifests became ready: orphaned mirrors may go (S-324). */
+  /** A source of manifests has spoken: orphaned mirrors may go (S-324). */
   sourcesChanged(): void {
     this.#mirrors.resync();
   }
@@ -267,6 +284,10 @@ export class ClusterMode {
     const message = `the API server's clock is ${seconds} s ${skewMs > 0 ? 'ahead of' : 'behind'} ours`;
     this.#book.report('clock', '', new AgentError('clock-skew', message));
   }
+}
+
+function toServingPair({ certPem, keyPem }: StoredCertificate): ServingPair {
+  return { certificate: certPem, key: keyPem };
 }
 
 async function exists(path: string): Promise<boolean> {

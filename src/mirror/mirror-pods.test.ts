@@ -23,91 +23,87 @@ function mirrorOf(of: Pod, metadata: ApiPod['metadata'] = {}): ApiPod {
 }
 
 const plans: readonly [string, Parameters<typeof planMirror>[0], ReturnType<typeof planMirror>][] = [
-  [
-    'C-042: no mirror is known: create',
-    { views: [view(pod)], mirror: undefined, node, sourcesReady: false },
-    { type: 'create', pod, owner },
-  ],
+  ['C-042: no mirror is known: create', { views: [view(pod)], mirror: undefined, node, isOrphan: false }, { type: 'create', pod, owner }],
   [
     'C-037: no Node: wait',
-    { views: [view(pod)], mirror: undefined, node: undefined, sourcesReady: true },
+    { views: [view(pod)], mirror: undefined, node: undefined, isOrphan: true },
     { type: 'wait', pod, cause: 'node-missing', message: 'the Node object is not known (not registered yet?)' },
   ],
   [
     'S-310: a matching mirror gets the status',
-    { views: [view(pod)], mirror: mirrorOf(pod), node, sourcesReady: true },
+    { views: [view(pod)], mirror: mirrorOf(pod), node, isOrphan: true },
     { type: 'status', view: view(pod), mirror: mirrorOf(pod) },
   ],
   [
     'C-040: a mirror with another hash goes',
-    { views: [view(next)], mirror: mirrorOf(pod), node, sourcesReady: true },
+    { views: [view(next)], mirror: mirrorOf(pod), node, isOrphan: true },
     { type: 'delete', mirror: mirrorOf(pod), why: 'stale' },
   ],
   [
     'S-316: a mirror being deleted goes at once',
-    { views: [view(pod)], mirror: mirrorOf(pod, { deletionTimestamp: 't' }), node, sourcesReady: true },
+    { views: [view(pod)], mirror: mirrorOf(pod, { deletionTimestamp: 't' }), node, isOrphan: true },
     { type: 'delete', mirror: mirrorOf(pod, { deletionTimestamp: 't' }), why: 'deleted' },
   ],
   [
     'S-303: a Pod of the name that is no mirror is left alone',
-    { views: [view(pod)], mirror: { metadata: { name: 'x', uid: 'u' } }, node, sourcesReady: true },
+    { views: [view(pod)], mirror: { metadata: { name: 'x', uid: 'u' } }, node, isOrphan: true },
     { type: 'wait', pod, cause: 'name-taken', message: 'a Pod named default/web-node-1 that is not a mirror exists' },
   ],
   [
     'S-324: an orphan is kept until all sources have spoken',
-    { views: [], mirror: mirrorOf(pod), node, sourcesReady: false },
+    { views: [], mirror: mirrorOf(pod), node, isOrphan: false },
     { type: 'nothing' },
   ],
   [
     'S-322: an orphan goes',
-    { views: [], mirror: mirrorOf(pod), node, sourcesReady: true },
+    { views: [], mirror: mirrorOf(pod), node, isOrphan: true },
     { type: 'delete', mirror: mirrorOf(pod), why: 'orphan' },
   ],
   [
     'a Pod without a mirror annotation is never an orphan',
-    { views: [], mirror: { metadata: { name: 'x' } }, node, sourcesReady: true },
+    { views: [], mirror: { metadata: { name: 'x' } }, node, isOrphan: true },
     { type: 'nothing' },
   ],
   [
     'C-041: the mirror of a Pod that is terminating stays and is kept up to date',
-    { views: [view(pod, 'terminating', true)], mirror: mirrorOf(pod), node, sourcesReady: true },
+    { views: [view(pod, 'terminating', true)], mirror: mirrorOf(pod), node, isOrphan: true },
     { type: 'status', view: view(pod, 'terminating', true), mirror: mirrorOf(pod) },
   ],
   [
     'S-322: no new mirror for a Pod on its way out',
-    { views: [view(pod, 'terminating', true)], mirror: undefined, node, sourcesReady: true },
+    { views: [view(pod, 'terminating', true)], mirror: undefined, node, isOrphan: true },
     { type: 'nothing' },
   ],
   [
     'S-323: the mirror goes when the containers have stopped',
-    { views: [view(pod, 'terminated', true)], mirror: mirrorOf(pod), node, sourcesReady: false },
+    { views: [view(pod, 'terminated', true)], mirror: mirrorOf(pod), node, isOrphan: false },
     { type: 'delete', mirror: mirrorOf(pod), why: 'orphan' },
   ],
   [
     'S-272: while the old one terminates, its mirror is untouched by a successor',
-    { views: [view(pod, 'terminating', true), view(next)], mirror: mirrorOf(pod), node, sourcesReady: true },
+    { views: [view(pod, 'terminating', true), view(next)], mirror: mirrorOf(pod), node, isOrphan: true },
     { type: 'status', view: view(pod, 'terminating', true), mirror: mirrorOf(pod) },
   ],
   [
     'S-311: then the successor replaces it',
-    { views: [view(pod, 'terminated', true), view(next)], mirror: mirrorOf(pod), node, sourcesReady: true },
+    { views: [view(pod, 'terminated', true), view(next)], mirror: mirrorOf(pod), node, isOrphan: true },
     { type: 'delete', mirror: mirrorOf(pod), why: 'stale' },
   ],
   [
     'a Pod that completed keeps its mirror',
-    { views: [view(pod, 'terminated')], mirror: mirrorOf(pod), node, sourcesReady: true },
+    { views: [view(pod, 'terminated')], mirror: mirrorOf(pod), node, isOrphan: true },
     { type: 'status', view: view(pod, 'terminated'), mirror: mirrorOf(pod) },
   ],
 ];
 
 for (const [name, input, expected] of plans) test(`planMirror: ${name}`, () => assert.deepEqual(planMirror(input), expected));
 
-function setUp(t: TestContext, options: { readonly sourcesReady?: boolean; readonly node?: Node | undefined } = { node }) {
+function setUp(t: TestContext, options: { readonly isOrphan?: boolean; readonly node?: Node | undefined } = { node }) {
   const world = apiWorld();
-  const state = { node: 'node' in options ? options.node : node, sourcesReady: options.sourcesReady ?? true };
+  const state = { node: 'node' in options ? options.node : node, isOrphan: options.isOrphan ?? true };
   const mirrors = new MirrorPods(
     { nodeName },
-    { ...world.deps, status: world.status, node: () => state.node, sourcesReady: () => state.sourcesReady },
+    { ...world.deps, status: world.status, node: () => state.node, isOrphan: () => state.isOrphan },
   );
   const group = new TaskGroup();
   t.after(() => group.close());
@@ -302,7 +298,7 @@ test('C-066: 300 rewrites while the first terminates: the last one wins and its 
 });
 
 test('S-322 … S-326: orphans go at start once all sources have spoken; others are left alone', async (t) => {
-  const w = setUp(t, { node, sourcesReady: false });
+  const w = setUp(t, { node, isOrphan: false });
   w.double.put('pods', {
     ...mirrorOf(staticPod('old', { name: 'gone' }), { uid: 'x' }),
     metadata: { ...mirrorOf(staticPod('old', { name: 'gone' })).metadata, uid: 'x' },
@@ -313,7 +309,7 @@ test('S-322 … S-326: orphans go at start once all sources have spoken; others 
   await w.clock.advance(30_000);
   await quiesce();
   assert.ok(w.mirror('gone-node-1'));
-  w.state.sourcesReady = true;
+  w.state.isOrphan = true;
   w.mirrors.resync();
   await quiesce();
   assert.equal(w.mirror('gone-node-1'), undefined);
@@ -326,7 +322,7 @@ test('D2: a restarted agent adopts the mirrors that are there: no create, no del
   w.start();
   w.status.publish(pod, runningStatus);
   await quiesce();
-  const again = new MirrorPods({ nodeName }, { ...w.deps, status: w.status, node: () => node, sourcesReady: () => true });
+  const again = new MirrorPods({ nodeName }, { ...w.deps, status: w.status, node: () => node, isOrphan: () => true });
   const writes = w.double.requests.filter((r) => r.method !== 'GET').length;
   const group = new TaskGroup();
   t.after(() => group.close());

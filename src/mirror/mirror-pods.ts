@@ -5,7 +5,7 @@
 import type { EventObject } from '../api/events.ts';
 import type { Pod as ApiPod, Node } from '../api/gen/kubernetes.ts';
 import type { Pod } from '../api/pod.ts';
-import type { PodView, StatusView } from '../status/status-store.ts';
+import type { PodView, StatusStore } from '../status/status-store.ts';
 import type { TaskGroup } from '../std/async.ts';
 import type { Clock, Instant } from '../std/clock.ts';
 import { AgentError, assertNever } from '../std/errors.ts';
@@ -33,17 +33,17 @@ export interface MirrorInput {
   readonly views: readonly PodView[];
   readonly mirror: ApiPod | undefined;
   readonly node: Node | undefined;
-  readonly sourcesReady: boolean;
+  readonly isOrphan: boolean;
 }
 
 /** The decision, pure. */
-export function planMirror({ views, mirror, node, sourcesReady }: MirrorInput): MirrorStep {
+export function planMirror({ views, mirror, node, isOrphan }: MirrorInput): MirrorStep {
   // The first that is not gone owns the name: a successor waits behind it and has no mirror yet (S-268, S-272).
   const owner = views.find((view) => !isGone(view));
   const isMirror = mirror !== undefined && mirrorHash(mirror) !== undefined;
   if (owner === undefined) {
-    // Before all sources have spoken, an unknown mirror may still find its Pod (S-324).
-    return isMirror && (sourcesReady || views.length > 0) ? { type: 'delete', mirror, why: 'orphan' } : { type: 'nothing' };
+    // Before all sources have spoken, or its Pod was looked at, an unknown mirror may still find its Pod (S-324).
+    return isMirror && (isOrphan || views.length > 0) ? { type: 'delete', mirror, why: 'orphan' } : { type: 'nothing' };
   }
   const { pod } = owner;
   if (mirror !== undefined && !isMirror) {
@@ -76,11 +76,11 @@ export interface MirrorPodsOptions {
 
 export interface MirrorPodsDeps {
   readonly api: KubeApi;
-  readonly status: StatusView;
+  readonly status: Pick<StatusStore, 'get' | 'list' | 'subscribe' | 'adoptStartTime'>;
   /** The Node object as last seen. */
   readonly node: () => Node | undefined;
-  /** Every source of manifests has spoken once (S-324). */
-  readonly sourcesReady: () => boolean;
+  /** Every source of manifests has spoken, and none wants a Pod of this name (S-324). */
+  readonly isOrphan: (pod: { readonly namespace: string; readonly name: string }) => boolean;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
@@ -209,7 +209,7 @@ export class MirrorPods implements UidTranslation {
           views: this.#views(key),
           mirror: this.#pods.get(key),
           node: this.#deps.node(),
-          sourcesReady: this.#deps.sourcesReady(),
+          isOrphan: this.#deps.isOrphan({ namespace: key.slice(0, key.indexOf('/')), name: key.slice(key.indexOf('/') + 1) }),
         });
         if (await this.#execute(key, step, signal)) break;
       }
@@ -318,6 +318,12 @@ export class MirrorPods implements UidTranslation {
 
   async #sync(key: string, { pod, status }: PodView, mirror: ApiPod, signal: AbortSignal): Promise<void> {
     const uid = mirror.metadata?.uid ?? '';
+    // A mirror of an agent before us remembers when the Pod began; publishing that comes back here.
+    const began = this.#sent.has(uid) ? undefined : mirror.status?.startTime;
+    if (began !== undefined && began < (status.startTime ?? '')) {
+      this.#deps.status.adoptStartTime(pod.metadata.uid, began);
+      return;
+    }
     const wanted = ownStatus(status);
     const shown = ownStatus(mirror.status);
     const sent = this.#sent.get(uid);

@@ -47,6 +47,7 @@ export class EventStore implements EventSink {
   readonly #entries = new Map<string, Entry>();
   readonly #similar = new Map<string, { readonly messages: Set<string>; lastAt: Instant }>();
   readonly #listeners = new Set<() => void>();
+  readonly #followers = new Set<EventSink>();
   #listed: readonly Event[] | undefined;
   #changes = 0;
   #wake: (() => void) | undefined;
@@ -61,6 +62,7 @@ export class EventStore implements EventSink {
   }
 
   record(object: EventObject, type: EventType, reason: string, fullMessage: string): void {
+    for (const follower of this.#followers) follower.record(object, type, reason, fullMessage);
     const now = this.#clock.now();
     const text = fullMessage.length > maxMessageLength ? `${fullMessage.slice(0, maxMessageLength - 3)}...` : fullMessage;
     const group = JSON.stringify([object.kind, object.namespace, object.name, object.uid, object.fieldPath ?? '', type, reason]);
@@ -115,6 +117,12 @@ export class EventStore implements EventSink {
   subscribe(listener: () => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
+  }
+
+  /** From now on `sink` is told everything that is recorded here. Returns the end of it. */
+  forwardTo(sink: EventSink): () => void {
+    this.#followers.add(sink);
+    return () => this.#followers.delete(sink);
   }
 
   /** Reads what an earlier agent left. Events recorded meanwhile are kept. Never throws for a bad file. */

@@ -89,6 +89,15 @@ export class StatusStore implements StatusView {
     return view;
   }
 
+  /** Somebody remembers that the Pod began earlier than is known here (S-340): that stays its `startTime`. */
+  adoptStartTime(uid: string, startTime: string): void {
+    const view = this.#views.get(uid);
+    if (view === undefined || startTime >= (view.status.startTime ?? '')) return;
+    const next: PodView = { ...view, status: { ...view.status, startTime }, revision: ++this.#revision };
+    this.#views.set(uid, next);
+    this.#tell({ kind: 'published', view: next, previous: view });
+  }
+
   /** Forgets a Pod that has finished. Unknown UIDs are fine. */
   remove(uid: string): void {
     const view = this.#views.get(uid);

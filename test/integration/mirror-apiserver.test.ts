@@ -73,7 +73,7 @@ async function join(t: TestContext, env: Envtest) {
     },
     {
       status,
-      sourcesReady: () => true,
+      isOrphan: () => true,
       facts: { read: async () => facts, subscribe: () => () => undefined },
       events: { record: () => undefined },
       clock: systemClock,

@@ -1,0 +1,55 @@
+// The agent's place on a real cluster: ClusterMode with what it needs of the other stages. None of them waits for it (D3).
+import type { AgentConfig } from '../config/agent-config.ts';
+import { ClusterMode } from '../mirror/cluster-mode.ts';
+import type { PodConfig } from '../podconfig/pod-config.ts';
+import type { StatusStore } from '../status/status-store.ts';
+import type { AgentBase } from './base.ts';
+import type { Lifetime } from './lifetime.ts';
+import { type NodeFeed, nodeOptions } from './node-view.ts';
+import { agentVersion, kubeVersion } from './version.ts';
+
+export interface ClusterDeps extends AgentBase {
+  readonly status: StatusStore;
+  readonly podConfig: PodConfig;
+  readonly nodes: Pick<NodeFeed, 'facts'>;
+}
+
+/** Begins the work and answers at once; undefined without `--kubeconfig`. */
+export function startCluster(config: AgentConfig, deps: ClusterDeps, life: Lifetime): ClusterMode | undefined {
+  if (config.kubeconfig === undefined) return undefined;
+  const { podConfig, events } = deps;
+  const cluster = new ClusterMode(
+    {
+      node: {
+        ...nodeOptions(config),
+        register: config.registerNode,
+        statusUpdateFrequencyMs: config.nodeStatusUpdateFrequencyMs,
+        statusReportFrequencyMs: config.nodeStatusReportFrequencyMs,
+      },
+      kubeconfigPath: config.kubeconfig,
+      bootstrapKubeconfigPath: config.bootstrapKubeconfig,
+      certificateDirectory: config.certDir,
+      rotateCertificates: config.rotateCertificates,
+      serverTlsBootstrap: config.serverTlsBootstrap,
+      leaseDurationSeconds: config.nodeLeaseDurationSeconds,
+      apiQps: config.kubeApiQps,
+      apiBurst: config.kubeApiBurst,
+      eventQps: config.eventRecordQps,
+      eventBurst: config.eventBurst,
+      userAgent: `pinpod/${agentVersion} (${kubeVersion.platform})`,
+    },
+    {
+      ...deps,
+      facts: deps.nodes.facts,
+      isOrphan: ({ namespace, name }) => podConfig.allSourcesSeen && !wants(podConfig, namespace, name),
+    },
+  );
+  events.forwardTo(cluster.events);
+  life.spawn('cluster', (o) => cluster.run(o));
+  return cluster;
+}
+
+function wants(podConfig: PodConfig, namespace: string, name: string): boolean {
+  for (const { metadata } of podConfig.desired().values()) if (metadata.namespace === namespace && metadata.name === name) return true;
+  return false;
+}
