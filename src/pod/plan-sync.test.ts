@@ -59,6 +59,13 @@ table('3.1 whether a sandbox is needed', [
     actions: ['StopPodSandbox s2', 'StopPodSandbox s1'],
   },
   {
+    name: 'then the attempt after the newest is made (L-119, C-245)',
+    sandboxes: [observedSandbox({ id: 's2', attempt: 1 }), ready],
+    memory: { stoppedSandboxes: new Set(['s1', 's2']) },
+    notes: changedSandbox,
+    actions: ['RunPodSandbox 2'],
+  },
+  {
     name: 'the newest is not ready: its containers are stopped (L-120, L-124)',
     sandboxes: [dead],
     containers: [app()],
@@ -73,7 +80,7 @@ table('3.1 whether a sandbox is needed', [
     actions: ['StopPodSandbox s1'],
   },
   {
-    name: 'then attempt + 1 is made (L-120, C-240)',
+    name: 'then attempt + 1 is made (L-120, L-125, C-240)',
     sandboxes: [dead],
     containers: [app(exited(137))],
     memory: { stoppedSandboxes: new Set(['s1']) },
@@ -81,13 +88,19 @@ table('3.1 whether a sandbox is needed', [
     actions: ['RunPodSandbox 1'],
   },
   {
-    name: 'the network mode differs: no event (L-121, C-247)',
+    name: 'one that could not be made is tried again under the same number (L-201, C-248)',
+    sandboxes: [],
+    memory: { failures: new Map([['RunPodSandbox/0', { count: 3, retryAt: now, message: 'no' }]]) },
+    actions: ['RunPodSandbox 0'],
+  },
+  {
+    name: 'the network mode differs: no event (L-121, L-125, C-247)',
     spec: { hostNetwork: true },
     memory: { stoppedSandboxes: new Set(['s1']) },
     actions: ['RunPodSandbox 1'],
   },
   {
-    name: 'the sandbox lost its address (L-122, C-246)',
+    name: 'the sandbox lost its address (L-122, L-125, C-246)',
     sandboxes: [observedSandbox({ ips: [], lostNetwork: true })],
     memory: { stoppedSandboxes: new Set(['s1']) },
     notes: changedSandbox,
@@ -354,6 +367,29 @@ table('3.4 init containers and sidecars', [
     actions: [create('prepare')],
   },
   {
+    name: 'a regular container restarts: what was initialised stays so (L-137, C-266)',
+    spec: withInit,
+    containers: [recordOf(prepare, exited(0)), app(exited(1))],
+    actions: restarted,
+  },
+  {
+    name: 'the image of a regular container changed meanwhile: nothing is disturbed (L-150, C-276)',
+    spec: { ...withInit, containers: [buildContainer({ image: 'other' })] },
+    containers: [recordOf(prepare)],
+    actions: [],
+  },
+  {
+    name: 'of dead records of one init container the newest stays (L-152)',
+    spec: withInit,
+    containers: [
+      app(),
+      recordOf(prepare, exited(0, { attempt: 2 })),
+      recordOf(prepare, exited(1, { attempt: 1 })),
+      recordOf(prepare, exited(1)),
+    ],
+    actions: ['RemoveContainer prepare1 and logs', 'RemoveContainer prepare0 and logs'],
+  },
+  {
     name: 'failed under Always: again (L-142, L-143, C-265)',
     spec: withInit,
     containers: [recordOf(prepare, exited(1))],
@@ -367,7 +403,7 @@ table('3.4 init containers and sidecars', [
     becomes: 'terminating completed',
   },
   {
-    name: 'exit 0 but out of memory is a failure (L-142)',
+    name: 'exit 0 but out of memory is a failure (L-142, L-513)',
     spec: { restartPolicy: 'Never', ...withInit },
     containers: [recordOf(prepare, exited(0, { reason: 'OOMKilled' }))],
     actions: ['StopPodSandbox s1'],
@@ -386,6 +422,40 @@ table('3.4 init containers and sidecars', [
     actions: [create('prepare', 1, '10000')],
   },
   {
+    name: 'failed under Always, with the policy Never of its own: the Pod ends (L-143)',
+    spec: { initContainers: [buildContainer({ ...prepare, restartPolicy: 'Never' })] },
+    containers: [recordOf(prepare, exited(1))],
+    actions: ['StopPodSandbox s1'],
+    becomes: 'terminating completed',
+  },
+  {
+    name: 'failed under the policy Never of its own, but a rule matches (L-135, L-143)',
+    spec: { initContainers: [buildContainer({ ...prepare, restartPolicy: 'Never', restartPolicyRules: rule('Restart', 'In', [42]) })] },
+    containers: [recordOf(prepare, exited(42))],
+    actions: [create('prepare', 1, '10000')],
+  },
+  {
+    name: 'unknown under the policy Never of its own: rules are not asked, the Pod ends (L-143)',
+    spec: { initContainers: [buildContainer({ ...prepare, restartPolicy: 'Never', restartPolicyRules: rule('Restart', 'In', [0]) })] },
+    containers: [recordOf(prepare, { state: 'unknown' })],
+    actions: ['StopPodSandbox s1'],
+    becomes: 'terminating completed',
+  },
+  {
+    name: 'failed under Never before a sidecar: the sidecar never starts (C-273)',
+    spec: { restartPolicy: 'Never', initContainers: [prepare, log] },
+    containers: [recordOf(prepare, exited(1))],
+    actions: ['StopPodSandbox s1'],
+    becomes: 'terminating completed',
+  },
+  {
+    name: 'failed under Never behind a sidecar: the sidecar is stopped (C-273)',
+    spec: { restartPolicy: 'Never', ...withLog },
+    containers: [recordOf(log), recordOf(prepare, exited(1))],
+    actions: ['StopContainer log0 30 of 30 s: Stopping container log'],
+    becomes: 'terminating completed',
+  },
+  {
     name: 'unknown: killed first (L-148)',
     spec: withInit,
     containers: [recordOf(prepare, { state: 'unknown' })],
@@ -398,7 +468,7 @@ table('3.4 init containers and sidecars', [
     actions: [],
   },
   {
-    name: 'a sidecar that runs lets the next begin (L-144, C-267)',
+    name: 'a sidecar that runs lets the next begin (L-135, L-144, C-267)',
     spec: withLog,
     containers: [recordOf(log)],
     actions: [create('prepare')],
@@ -430,13 +500,20 @@ table('3.4 init containers and sidecars', [
     actions: ['StopContainer log0 30 of 30 s: Init container log failed startup probe'],
   },
   {
+    name: 'its preStop hook first (L-145, L-441, C-269)',
+    spec: { initContainers: [{ ...probed, lifecycle: { preStop: { exec: { command: ['/bye'] } } } }, prepare] },
+    containers: [recordOf(probed)],
+    probes: results('log0', { startup: 'failure' }),
+    actions: ['RunPreStop log0 30 of 30 s {"exec":{"command":["/bye"]}}: Init container log failed startup probe'],
+  },
+  {
     name: 'a sidecar of another image: kill (L-146, C-275)',
     spec: { initContainers: [buildContainer({ ...log, image: 'other' })] },
     containers: [recordOf(log), app()],
     actions: ['StopContainer log0 30 of 30 s: Init container log definition changed'],
   },
   {
-    name: 'a sidecar that failed its liveness probe: kill it alone (L-146, C-270)',
+    name: 'a sidecar that failed its liveness probe: kill it alone, no order (L-146, L-446, C-270)',
     spec: { initContainers: [log] },
     containers: [recordOf(log), app()],
     probes: results('log0', { liveness: 'failure' }),
@@ -473,6 +550,13 @@ table('3.4 init containers and sidecars', [
     wakeAt: now + 5_000,
     actions: [],
   },
+  {
+    name: 'an image that cannot be had does not fail a Pod of Never (C-264)',
+    spec: { restartPolicy: 'Never', ...withInit },
+    memory: { images: new Map(), failures: new Map([['PullImage/prepare', { count: 1, retryAt: now + 5_000, message: 'no' }]]) },
+    wakeAt: now + 5_000,
+    actions: [],
+  },
 ]);
 
 const willRestart = ', will be restarted';
@@ -480,7 +564,11 @@ const liveness = { livenessProbe: { exec: { command: ['/ok'] }, terminationGrace
 
 table('3.5 regular containers', [
   { name: 'running as wanted: nothing (C-250)', containers: [app()], actions: [] },
-  { name: 'no record: created; the next waits for it (L-153, L-159)', spec: two, actions: [create('app')] },
+  {
+    name: 'no record: created with the address of the sandbox; the next waits for it (L-131, L-153, L-159, L-163)',
+    spec: two,
+    actions: [create('app')],
+  },
   { name: 'the image is looked for first', memory: { images: new Map() }, actions: ['PullImage app for sandbox 0'] },
   {
     name: 'images of later containers are fetched meanwhile',
@@ -505,7 +593,7 @@ table('3.5 regular containers', [
     wakeAt: now + 5_000,
     actions: [create('side')],
   },
-  { name: 'created: started (C-255)', containers: [app({ state: 'created' })], actions: ['StartContainer app0'] },
+  { name: 'created: started (L-131, C-255)', containers: [app({ state: 'created' })], actions: ['StartContainer app0'] },
   {
     name: 'created from an old manifest: made anew',
     spec: { containers: [buildContainer({ image: 'other' })] },
@@ -524,9 +612,19 @@ table('3.5 regular containers', [
     actions: ['RemoveContainer app0'],
   },
   {
-    name: 'unknown: killed first (L-153, C-256)',
+    name: 'unknown: killed first (L-131, L-153, C-256)',
     containers: [app({ state: 'unknown' })],
     actions: ['StopContainer app0 30 of 30 s: Container is in "unknown" state, try killing it before restart'],
+  },
+  {
+    name: 'a kill that failed is tried again later, and nothing else is begun (L-158)',
+    containers: [app({ state: 'unknown' })],
+    memory: {
+      kills: new Map([['app0', { since: now, gracePeriodSeconds: 30, message: 'as begun', preStopDone: false }]]),
+      failures: new Map([['StopContainer/app0/30', { count: 1, retryAt: now + 1_000, message: 'no' }]]),
+    },
+    wakeAt: now + 1_000,
+    actions: [],
   },
   {
     name: 'another image: killed, under Never too (L-084, L-154, C-252)',
@@ -552,6 +650,20 @@ table('3.5 regular containers', [
     containers: [app()],
     probes: results('app0', { liveness: 'failure' }),
     actions: ['StopContainer app0 30 of 30 s: Container app failed liveness probe'],
+  },
+  {
+    name: 'liveness failed under OnFailure (L-136)',
+    spec: { restartPolicy: 'OnFailure' },
+    containers: [app()],
+    probes: results('app0', { liveness: 'failure' }),
+    actions: [`StopContainer app0 30 of 30 s: Container app failed liveness probe${willRestart}`],
+  },
+  {
+    name: 'liveness failed: the preStop hook first, within the grace of the probe (L-441, C-282)',
+    spec: { containers: [buildContainer({ ...liveness, lifecycle: { preStop: { exec: { command: ['/bye'] } } } })] },
+    containers: [app()],
+    probes: results('app0', { liveness: 'failure' }),
+    actions: [`RunPreStop app0 7 of 7 s {"exec":{"command":["/bye"]}}: Container app failed liveness probe${willRestart}`],
   },
   {
     name: 'liveness failed, policy of its own in a Never Pod (L-136, C-254)',
@@ -671,6 +783,13 @@ table('3.7 crash-loop back-off, 3.8 restart count', [
     actions: [create('app', 5, '10000')],
   },
   {
+    name: 'another image after the kill for a probe: at once (L-165, C-277)',
+    spec: { containers: [buildContainer({ image: 'other' })] },
+    containers: [backedOff(160_000), app(exited(1, { attempt: 3, finishedAt: now - 30_000 }))],
+    memory: { kills: new Map([['app4', { since: now - 9_000, gracePeriodSeconds: 30, message: '', preStopDone: false }]]) },
+    actions: [create('app', 5, '10000')],
+  },
+  {
     name: 'after a kill the run before counts (L-173)',
     containers: [backedOff(40_000), app(exited(1, { attempt: 3, finishedAt: now - 39_000 }))],
     memory: { kills: new Map([['app4', { since: now, gracePeriodSeconds: 30, message: '', preStopDone: false }]]) },
@@ -732,7 +851,12 @@ table('3.9 restart of all containers', [
     containers: [app(exited(42))],
     actions: ['RemoveContainer app0'],
   },
-  { name: 'then all begins anew in the same sandbox (L-180)', spec: allWithInit, containers: [], actions: [create('prepare')] },
+  {
+    name: 'then all begins anew in the same sandbox, at once (L-058, L-180, L-181)',
+    spec: allWithInit,
+    containers: [],
+    actions: [create('prepare')],
+  },
   { name: 'another code is no reason', spec: all, containers: [app(exited(1)), recordOf(side)], actions: [] },
   {
     name: 'nor is an older run that ended with it',
