@@ -108,6 +108,41 @@ table('9.3 grace and preStop', [
     wakeAt: now + 500,
     actions: [],
   },
+  {
+    name: 'one that cannot be stopped keeps the sandbox until its grace is over (L-274)',
+    work: ending(30, 20_000),
+    containers: [app()],
+    memory: { failures: new Map([['StopContainer/app0/30', { count: 1, retryAt: now + 500, message: 'no' }]]) },
+    wakeAt: now + 500,
+    actions: [],
+  },
+  {
+    name: 'then the end of the sandbox ends it (L-274)',
+    work: ending(30, 30_000),
+    containers: [app()],
+    memory: { failures: new Map([['StopContainer/app0/30', { count: 1, retryAt: now, message: 'no' }]]) },
+    actions: [stopping('app', 2), 'StopPodSandbox s1'],
+  },
+  {
+    name: 'what still runs then keeps the Pod from being terminated (L-062)',
+    work: ending(30, 30_000),
+    containers: [app()],
+    memory: {
+      stoppedSandboxes: new Set(['s1']),
+      failures: new Map([['StopContainer/app0/30', { count: 2, retryAt: now + 500, message: 'no' }]]),
+    },
+    wakeAt: now + 500,
+    actions: [],
+  },
+  {
+    name: 'one that can be stopped is not left to its sandbox (L-274)',
+    spec: { containers: [buildContainer(), buildContainer({ name: 'side' })] },
+    work: ending(30, 30_000),
+    containers: [app(), recordOf(buildContainer({ name: 'side' }))],
+    memory: { failures: new Map([['StopContainer/app0/30', { count: 1, retryAt: now + 500, message: 'no' }]]) },
+    wakeAt: now + 500,
+    actions: [stopping('side', 2)],
+  },
 ]);
 
 table('9.4 sidecars end last', [
@@ -143,6 +178,24 @@ table('9.4 sidecars end last', [
     actions: [stopping('s1')],
   },
   {
+    name: 'they wait for one whose stop failed, too (L-445)',
+    spec: { initContainers: three },
+    work: ending(),
+    containers: [s2, s3],
+    memory: { failures: new Map([['StopContainer/s30/30', { count: 1, retryAt: now + 500, message: 'no' }]]) },
+    wakeAt: now + 500,
+    actions: [],
+  },
+  {
+    name: 'but not beyond the grace (L-445)',
+    spec: { initContainers: three },
+    work: ending(30, 30_000),
+    containers: [s2, s3],
+    memory: { failures: new Map([['StopContainer/s30/30', { count: 1, retryAt: now + 500, message: 'no' }]]) },
+    wakeAt: now + 500,
+    actions: [stopping('s2', 2)],
+  },
+  {
     name: 'their preStop hooks run at once, side by side (L-443, C-287)',
     spec: { initContainers: [sidecar('s1', { lifecycle: { preStop: bye } }), sidecar('s2', { lifecycle: { preStop: bye } })] },
     work: ending(),
@@ -172,13 +225,20 @@ table('9.4 sidecars end last', [
 
 table('1.4 after the containers', [
   {
-    name: 'every sandbox is stopped, ready or not',
+    name: 'every sandbox is stopped, ready or not (L-274)',
     work: ending(),
     sandboxes: [observedSandbox({ id: 's2', attempt: 1 }), observedSandbox({ state: 'notReady' })],
     actions: ['StopPodSandbox s2', 'StopPodSandbox s1'],
   },
   {
-    name: 'then the Pod is terminated',
+    name: 'what never ran is left to the end of its sandbox (L-274)',
+    spec: { containers: [buildContainer(), buildContainer({ name: 'side' })] },
+    work: ending(),
+    containers: [app({ state: 'created' }), recordOf(buildContainer({ name: 'side' }), { state: 'unknown' })],
+    actions: ['StopPodSandbox s1'],
+  },
+  {
+    name: 'then the Pod is terminated, its records kept (L-275)',
     work: ending(),
     memory: { stoppedSandboxes: new Set(['s1']) },
     becomes: 'terminated',
@@ -236,7 +296,7 @@ table('1.4 after the containers', [
     actions: ['RemovePodSandbox s1'],
   },
   {
-    name: 'a sandbox this process has not stopped may hold its network',
+    name: 'a sandbox this process has not stopped may hold its network (L-191)',
     work: over(),
     memory: { volumesRemoved: true, cgroupRemoved: true },
     actions: ['StopPodSandbox s1'],
