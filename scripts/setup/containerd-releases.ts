@@ -1,18 +1,25 @@
-// For the tests: newer containerd releases than the machine's own, unpacked below .cache/containerd, not installed.
+// For the tests: newer containerd releases than the machine's own, and a runc that knows idmapped mounts, unpacked below
+// .cache/containerd, not installed.
 // apt runs with package lists of our own, so that the machine's apt is neither read nor changed beyond its mirror's
 // address.
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { output, run, SetupError } from './system.ts';
+import { downloadPackages, output, run, SetupError } from './system.ts';
 
 /** Debian's suites, and which containerd each brings: 1.7 and 2.x. */
 export const releases = ['trixie', 'sid'] as const;
 
+/** The suite whose runc the tests use for what the machine's own cannot do, and the folder it is in. */
+const runcSuite = 'sid';
+const runcFolder = 'sid-runc';
+
 const keyrings = ['/usr/share/keyrings/debian-archive-keyring.gpg', '/usr/share/keyrings/debian-archive-keyring.pgp'];
 
 export function missingReleases(checkout: string): readonly string[] {
-  return releases.filter((suite) => !existsSync(path.join(checkout, '.cache', 'containerd', suite, 'usr', 'bin', 'containerd')));
+  const isThere = (...names: readonly string[]): boolean => existsSync(path.join(checkout, '.cache', 'containerd', ...names));
+  const missing: string[] = releases.filter((suite) => !isThere(suite, 'usr', 'bin', 'containerd'));
+  return isThere(runcFolder, 'runc') ? missing : [...missing, runcFolder];
 }
 
 export function unpackReleases(checkout: string): void {
@@ -26,7 +33,8 @@ export function unpackReleases(checkout: string): void {
     // apt drops its privileges to download.
     run('chmod', ['755', dir]);
     for (const name of ['lists/partial', 'cache/archives/partial', 'empty']) mkdirSync(path.join(dir, name), { recursive: true });
-    const sources = missing.map((suite) => `deb [signed-by=${keyring}] ${mirror} ${suite} main\n`).join('');
+    const suites = new Set(missing.map((name) => (name === runcFolder ? runcSuite : name)));
+    const sources = [...suites].map((suite) => `deb [signed-by=${keyring}] ${mirror} ${suite} main\n`).join('');
     writeFileSync(path.join(dir, 'sources.list'), sources);
     writeFileSync(path.join(dir, 'status'), '');
     const apt = Object.entries({
@@ -42,7 +50,10 @@ export function unpackReleases(checkout: string): void {
       'APT::Update::Post-Invoke-Success::': '',
     }).flatMap(([key, value]) => ['-o', `${key}=${value}`]);
     run('apt-get', ['-q', ...apt, 'update']);
-    for (const suite of missing) unpackOne(checkout, suite, dir, apt);
+    for (const name of missing) {
+      if (name === runcFolder) unpackRunc(checkout, dir, apt);
+      else unpackOne(checkout, name, dir, apt);
+    }
   } finally {
     rmSync(dir, { recursive: true, force: true });
   }
@@ -60,6 +71,43 @@ function unpackOne(checkout: string, suite: string, dir: string, apt: readonly s
   mkdirSync(unpacked, { recursive: true });
   run('dpkg', ['-x', path.join(work, deb), unpacked]);
   rmSync(target, { recursive: true, force: true });
+  renameSync(unpacked, target);
+}
+
+/** Its C library is newer than the machine's, so it comes along, and the program is told to use that one. */
+function unpackRunc(checkout: string, dir: string, apt: readonly string[]): void {
+  const work = path.join(dir, runcFolder);
+  const own = path.join(dir, 'patchelf');
+  for (const folder of [work, own]) mkdirSync(folder);
+  const packages = ['runc', 'libc6', 'libseccomp2'].map((name) => `${name}/${runcSuite}`);
+  run('apt-get', ['-q', ...apt, 'download', ...packages], { cwd: work });
+  downloadPackages(['patchelf'], own);
+  for (const folder of [work, own]) {
+    for (const deb of readdirSync(folder).filter((name) => name.endsWith('.deb'))) {
+      run('dpkg', ['-x', path.join(folder, deb), path.join(folder, 'files')]);
+    }
+  }
+  const libraries = readdirSync(path.join(work, 'files', 'usr', 'lib'))
+    .map((name) => path.join(work, 'files', 'usr', 'lib', name))
+    .find((folder) => existsSync(path.join(folder, 'libc.so.6')));
+  if (libraries === undefined) throw new SetupError(`libc6 of ${runcSuite} has no libc.so.6`);
+  const loader = readdirSync(libraries).find((name) => name.startsWith('ld-linux'));
+  if (loader === undefined) throw new SetupError(`libc6 of ${runcSuite} has no ld-linux`);
+  const target = path.join(checkout, '.cache', 'containerd', runcFolder);
+  const unpacked = `${target}.new`;
+  for (const folder of [unpacked, target]) rmSync(folder, { recursive: true, force: true });
+  mkdirSync(path.join(unpacked, 'lib'), { recursive: true });
+  for (const name of readdirSync(libraries)) {
+    if (/^(ld-linux|libc\.|libseccomp|libpthread|libdl|librt|libresolv)/.test(name)) {
+      copyFileSync(path.join(libraries, name), path.join(unpacked, 'lib', name));
+      chmodSync(path.join(unpacked, 'lib', name), 0o755);
+    }
+  }
+  const runc = path.join(unpacked, 'runc');
+  copyFileSync(path.join(work, 'files', 'usr', 'sbin', 'runc'), runc);
+  chmodSync(runc, 0o755);
+  const lib = path.join(target, 'lib');
+  run(path.join(own, 'files', 'usr', 'bin', 'patchelf'), ['--set-interpreter', path.join(lib, loader), '--set-rpath', lib, runc]);
   renameSync(unpacked, target);
 }
 

@@ -7,6 +7,7 @@ import { missingReleases, unpackReleases } from './containerd-releases.ts';
 import { imagesAreUpToDate, makeImages } from './images.ts';
 import { missingPackages } from './packages.ts';
 import { findProgram, installPackages, SetupError } from './system.ts';
+import { missingPrograms, unpackPrograms } from './test-programs.ts';
 
 const checkout = path.join(import.meta.dirname, '..', '..');
 
@@ -50,6 +51,15 @@ const testSteps: readonly Step[] = [
       return missing.length === 0 ? undefined : missing.join(', ');
     },
     act: () => unpackReleases(checkout),
+    isOptional: true,
+  },
+  {
+    name: 'programs the tests run in containers',
+    needed: () => {
+      const missing = missingPrograms(checkout);
+      return missing.length === 0 ? undefined : missing.join(', ');
+    },
+    act: () => unpackPrograms(checkout),
     isOptional: true,
   },
   {

@@ -39,6 +39,8 @@ export interface StartOptions {
   /** Cgroup parents the test makes Pods under, without a leading hierarchy: removed by stop(). */
   readonly cgroupParents?: readonly string[];
   readonly ipv6Subnet?: string;
+  /** `sid`: a runc that knows idmapped mounts, instead of the machine's own (see `whyNoNewRunc`). */
+  readonly runc?: 'sid';
 }
 
 export interface TestContainerd {
@@ -77,6 +79,13 @@ function binDirs(version: ContainerdRelease): readonly string[] {
   return version === 'debian' ? [] : [path.join(checkout, '.cache', 'containerd', version, 'usr', 'bin')];
 }
 
+const newRunc = path.join(checkout, '.cache', 'containerd', 'sid-runc');
+
+/** Why `runc: 'sid'` cannot be asked for here; undefined when it can. */
+export function whyNoNewRunc(): string | undefined {
+  return existsSync(path.join(newRunc, 'runc')) ? undefined : `${newRunc} is missing: run npm run setup -- --test`;
+}
+
 /** Why no such containerd can be started here; undefined when it can. For `describe(name, { skip: … })`. */
 export function whyNoContainerd(version: ContainerdRelease = 'debian'): string | undefined {
   if (process.getuid?.() !== 0) return 'needs root';
@@ -112,7 +121,7 @@ export async function startContainerd(options: StartOptions): Promise<TestContai
         subnets: [],
         ...(options.ipv6Subnet === undefined ? {} : { ipv6Subnet: options.ipv6Subnet }),
         bridge,
-        binDirs: binDirs(version),
+        binDirs: [...(options.runc === 'sid' ? [newRunc] : []), ...binDirs(version)],
         cniBinDirs: ['/usr/lib/cni', '/opt/cni/bin'],
         ...(sharedMounts ? { launcher: ['unshare', '--mount', '--propagation', 'shared'] } : {}),
         env: process.env,
