@@ -16,6 +16,7 @@ export interface HousekeepingDeps extends AgentBase, Pick<RuntimeConnection, 'ru
 
 export function startHousekeeping(config: AgentConfig, deps: HousekeepingDeps, life: Lifetime): void {
   const { engine, podConfig } = deps;
+  life.spawn('admission', (o) => engine.admission.run(o));
   life.spawn('garbage collection', (o) => engine.records.run(o));
   const leftovers = new Leftovers({
     ...deps,

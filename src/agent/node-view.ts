@@ -312,7 +312,8 @@ function quantity(nano: bigint, format: QuantityFormat): Quantity {
   return formatQuantity({ nano, format });
 }
 
-function podCapacity({ maxPods, podsPerCore }: Pick<AgentConfig, 'maxPods' | 'podsPerCore'>, cpuMillis: number): number {
+/** `maxPods`, or less by `podsPerCore` (S-371). */
+export function podCapacity({ maxPods, podsPerCore }: Pick<AgentConfig, 'maxPods' | 'podsPerCore'>, cpuMillis: number): number {
   return podsPerCore > 0 ? Math.min(maxPods, Math.floor(cpuMillis / 1000) * podsPerCore) : maxPods;
 }
 

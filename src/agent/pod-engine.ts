@@ -1,6 +1,5 @@
 // Everything between the desired Pods and the runtime: change detector, prober, executors and the workers, wired once.
 import { access } from 'node:fs/promises';
-import { release } from 'node:os';
 import path from 'node:path';
 import { realCgroupFiles } from '../cgroup/cgroup-files.ts';
 import type { CgroupLayout } from '../cgroup/layout.ts';
@@ -10,7 +9,6 @@ import { systemctlSlices } from '../cgroup/systemd.ts';
 import type { AgentConfig } from '../config/agent-config.ts';
 import type { ImagePuller } from '../image/image-puller.ts';
 import { Pleg } from '../pleg/pleg.ts';
-import { admitPodUnder } from '../pod/admission.ts';
 import type { PlanOptions } from '../pod/draft.ts';
 import type { CgroupFacts, NodeFacts } from '../pod/node-facts.ts';
 import { defaultBackoff } from '../pod/restart-policy.ts';
@@ -34,6 +32,7 @@ import { findIdRange, UserNamespaces } from '../volume/user-namespaces.ts';
 import { Volumes } from '../volume/volumes.ts';
 import type { AgentBase } from './base.ts';
 import type { RuntimeConnection } from './connect-runtime.ts';
+import { NodeAdmission } from './node-admission.ts';
 import type { NodeFactsReader } from './node-facts.ts';
 import { RuntimeState } from './runtime-state.ts';
 
@@ -61,6 +60,7 @@ export interface PodEngine {
   readonly volumes: Volumes;
   readonly cgroups: CgroupPort;
   readonly records: GarbageCollector;
+  readonly admission: NodeAdmission;
 }
 
 /** A ConfigError when the ids for user namespaces cannot be told (L-271). */
@@ -96,6 +96,8 @@ export async function createPodEngine(options: PodEngineOptions, deps: PodEngine
   const pleg = new Pleg({}, { ...deps, onChange: wake, onRecovered: wakeAll });
   const prober = new Prober({ agentStartedAt }, { ...deps, nodeAddress: () => facts.ips[0], onResult: wake });
   const state = new RuntimeState({ runtime, clock, logger, onChange: wakeAll });
+  const admission = new NodeAdmission(config, facts, { runtime: node, clock, logger, onChange: () => workers?.reconcile() });
+  await admission.refresh();
   const executorDeps = {
     ...{ runtime, images: deps.images, volumes, users, cgroups, hooks, logs, links, records, events, logger },
     node: () => node.read(),
@@ -117,10 +119,11 @@ export async function createPodEngine(options: PodEngineOptions, deps: PodEngine
       observe: (uid, observeOptions) => pleg.observe(uid, observeOptions),
       lastStatus: new StatusFiles({ rootDir: config.rootDir }, { log: logger }),
       executorOf: (pod) => new PodExecutor(pod, executorDeps),
-      admit: admitPodUnder({ allowedUnsafe: config.allowedUnsafeSysctls, kernelRelease: release() }),
+      admit: (pod, active) => admission.admit(pod, active),
+      mayReturn: (reason) => admission.mayReturn(reason),
     },
   );
-  return { workers, pleg, prober, state, volumes, cgroups, records };
+  return { workers, pleg, prober, state, volumes, cgroups, records, admission };
 }
 
 /** What Events about the node itself are told of. */

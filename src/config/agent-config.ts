@@ -5,6 +5,9 @@
 /** What an unusable source means for the Pods it had given (D1): they stay, or they go as with a kubelet (S-023). */
 export type SourceFaultPolicy = 'keep' | 'follow';
 
+/** Which Pods outlive pressure and may take the room of others: every static Pod (L-002), or those of high priority. */
+export type CriticalPods = 'all' | 'byPriority';
+
 export type AuthorizationMode = 'AlwaysAllow' | 'Webhook';
 export type CgroupDriver = 'cgroupfs' | 'systemd';
 export type LogFormat = 'text' | 'json';
@@ -127,6 +130,7 @@ export interface AgentConfig {
   readonly containerLogMaxFiles: number;
   readonly containerLogMaxWorkers: number;
   readonly containerLogMonitorIntervalMs: number;
+  readonly criticalPods: CriticalPods;
   readonly shutdownGracePeriodMs: number;
   readonly shutdownGracePeriodCriticalPodsMs: number;
   readonly shutdownGracePeriodByPodPriority: readonly ShutdownPriority[];

@@ -532,6 +532,13 @@ const rows: Rows = {
     live: true,
     help: 'how often the sizes of log files are looked at',
   },
+  criticalPods: {
+    agent: 'criticalPods',
+    flag: 'critical-pods',
+    kind: kinds.oneOf('all', 'byPriority'),
+    default: 'all',
+    help: 'all: no Pod is evicted, as with a kubelet, whose static Pods are all critical; byPriority: only those of priority 2000000000 or more, and of the classes system-cluster-critical and system-node-critical',
+  },
   shutdownGracePeriodMs: {
     kubelet: 'shutdownGracePeriod',
     kind: kinds.duration({ minMs: 1000, orZero: true }),

@@ -32,6 +32,11 @@ export function podOfRecords(observed: ObservedPod): Pod | undefined {
   };
 }
 
+/** Whether anything of it is up, so that it has its place on the node. */
+export function isRunning({ sandboxes, containers }: ObservedPod): boolean {
+  return sandboxes.some(({ state }) => state === 'ready') || containers.some(({ state }) => state === 'running');
+}
+
 /** Whether a Pod of the runtime was made from a manifest for this node: only those are ours to end. */
 export function isOurs(pod: Pod, nodeName: string): boolean {
   const source = pod.metadata.annotations[annotationKeys.configSource];

@@ -168,7 +168,7 @@ function seccomp(spec: PodSpec, container: Container, node: NodeFacts, problems:
 }
 
 /** L-265: the field of the container, its annotation, the field of the Pod. */
-function appArmor(pod: Pod, container: Container, problems: Problems): SecurityProfile | undefined {
+export function appArmor(pod: Pod, container: Container, problems: Problems): SecurityProfile | undefined {
   const own = container.securityContext?.appArmorProfile;
   if (own !== undefined) return fromProfile(own, problems);
   const annotation = pod.metadata.annotations[`${appArmorAnnotationPrefix}${container.name}`];

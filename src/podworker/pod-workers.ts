@@ -1,23 +1,19 @@
 // The dispatcher: one worker per Pod UID, one Pod per full name at a time (L-044), admission before the start, and the
 // end of what nobody wants any more. Level-triggered: `reconcile` compares the whole desired set with the workers.
 import { annotationKeys, formatPod, fullName, type Pod } from '../api/pod.ts';
+import type { ActivePod, Admission, AdmissionRefusal } from '../pod/admission.ts';
 import { podObject } from '../pod/event-object.ts';
 import type { ObservedPod } from '../pod/observation.ts';
-import { isOurs, podOfRecords } from '../pod/orphan.ts';
+import { isOurs, isRunning, podOfRecords } from '../pod/orphan.ts';
+import { priorityOf } from '../pod/priority.ts';
 import { qosClass } from '../pod/resources.ts';
 import type { TerminationCause } from '../pod/work.ts';
 import type { CallOptions } from '../runtime/runtime.ts';
 import type { StatusStore } from '../status/status-store.ts';
 import { TaskGroup } from '../std/async.ts';
-import { toRfc3339 } from '../std/clock.ts';
-import { messageOf, RuntimeError } from '../std/errors.ts';
+import { type Instant, toRfc3339 } from '../std/clock.ts';
+import { assertNever, messageOf, RuntimeError } from '../std/errors.ts';
 import { PodWorker, type PodWorkerDeps } from './pod-worker.ts';
-
-/** Why a Pod may not start now, in Kubernetes' words (S-448 … S-462). */
-export interface Refusal {
-  readonly reason: string;
-  readonly message: string;
-}
 
 export interface PodWorkersOptions {
   readonly nodeName: string;
@@ -30,8 +26,12 @@ export interface PodWorkersDeps extends Omit<PodWorkerDeps, 'executor' | 'publis
   /** Pods the runtime has anything of. */
   readonly podUids: () => ReadonlySet<string>;
   readonly executorOf: (pod: () => Pod) => PodWorkerDeps['executor'];
-  /** Undefined when the Pod may start beside those active now. */
-  readonly admit: (pod: Pod, active: readonly Pod[]) => Refusal | undefined;
+  /** Whether the Pod may start beside those active now (S-446). */
+  readonly admit: (pod: Pod, active: readonly ActivePod[]) => Admission;
+  /** Whether what ended Pods for this reason is over, so that they may be admitted again (D4). */
+  readonly mayReturn: (reason: string) => boolean;
+  /** Called for each refusal that is news; for metrics. */
+  readonly onRefused?: (reason: string) => void;
   readonly status: StatusStore;
 }
 
@@ -41,8 +41,21 @@ interface Entry {
   readonly isOrphan: boolean;
 }
 
+/** A Pod that was there before this agent. */
+interface FoundPod {
+  readonly pod: Pod;
+  readonly isRunning: boolean;
+}
+
+/** A Pod that was ended before its time comes back; if that happens again and again, less and less soon. */
+interface Return {
+  readonly count: number;
+  readonly at: Instant;
+}
+
 /** A refused Pod is admitted as soon as its reason has gone (D4); this is the safety net for what nobody reports. */
 const readmitMs = 10_000;
+const returnBackoff = { initialMs: 10_000, maxMs: 300_000, resetMs: 600_000 };
 const discovery = { retryMs: 2_000, triesAtStart: 5 };
 
 export class PodWorkers {
@@ -50,9 +63,10 @@ export class PodWorkers {
   readonly #deps: PodWorkersDeps;
   readonly #tasks = new TaskGroup();
   readonly #entries = new Map<string, Entry>();
-  readonly #refused = new Map<string, Refusal>();
+  readonly #refused = new Map<string, AdmissionRefusal>();
+  readonly #returns = new Map<string, Return>();
   /** Pods of the runtime that nobody desires as far as is known: their source has not spoken yet (S-235). */
-  readonly #unclaimed = new Map<string, Pod>();
+  readonly #unclaimed = new Map<string, FoundPod>();
   /** Pods of the runtime that were looked at and are not ours. */
   readonly #foreign = new Set<string>();
   readonly #discovering = new Set<string>();
@@ -87,7 +101,7 @@ export class PodWorkers {
     this.#tasks.spawn('admission', async (options) => {
       for (;;) {
         await this.#deps.clock.sleep(readmitMs, options.signal);
-        if (this.#refused.size > 0) this.reconcile();
+        if (this.#refused.size > 0 || this.#hasDisrupted()) this.reconcile();
         for (const uid of this.#foreign) if (!this.#deps.podUids().has(uid)) this.#foreign.delete(uid);
       }
     });
@@ -138,12 +152,13 @@ export class PodWorkers {
   }
 
   /** Why the Pod would not be admitted now, once its predecessor has gone. Changes nothing. */
-  refusalOf(pod: Pod): Refusal | undefined {
+  refusalOf(pod: Pod): AdmissionRefusal | undefined {
     const name = fullName(pod);
-    return this.#deps.admit(
+    const admission = this.#deps.admit(
       pod,
-      this.#active().filter((other) => fullName(other) !== name),
+      this.#active().filter((other) => fullName(other.pod) !== name),
     );
+    return admission.kind === 'refused' ? admission : undefined;
   }
 
   /** Brings the workers in line with the desired Pods. Idempotent; call on every change of either. */
@@ -156,12 +171,22 @@ export class PodWorkers {
       if (pod !== undefined) this.#update(worker, pod);
       else if (pod === undefined && this.#isGone(worker.pod)) worker.terminate({ kind: 'removed' });
     }
-    for (const [uid, pod] of this.#unclaimed) {
-      if (desired.has(uid)) this.#unclaimed.delete(uid);
-      else if (this.#isGone(pod)) this.#beginOrphan(pod);
+    for (const [uid, found] of this.#unclaimed) {
+      const pod = desired.get(uid);
+      if (pod === undefined && this.#isGone(found.pod)) this.#beginOrphan(found.pod);
+      if (pod === undefined) continue;
+      this.#unclaimed.delete(uid);
+      // It has its room and its ports: a restart of the agent is no reason to ask whether it may (D2; differs from S-443).
+      if (found.isRunning && !this.#isNameTaken(pod)) this.#begin(pod, false);
     }
     for (const uid of this.#refused.keys()) if (!desired.has(uid)) this.#forget(uid);
-    for (const [uid, pod] of desired) this.#startIfPossible(uid, pod);
+    for (const uid of this.#returns.keys()) if (!desired.has(uid)) this.#returns.delete(uid);
+    // The more important ones first (differs from S-241, where chance decides).
+    const byPriority = [...desired].sort(([, a], [, b]) => (priorityOf(b) ?? 0) - (priorityOf(a) ?? 0));
+    for (const [uid, pod] of byPriority) {
+      this.#startIfPossible(uid, pod);
+      this.#returnIfPossible(uid, pod);
+    }
   }
 
   /** A finished Pod whose manifest asks for something else now begins from scratch (D4). */
@@ -178,18 +203,66 @@ export class PodWorkers {
   #startIfPossible(uid: string, pod: Pod): void {
     // Desired again while it is being ended: it starts anew when that is over (L-045).
     if (this.#entries.has(uid)) return;
+    if (this.#isNameTaken(pod)) return;
+    const admission = this.#deps.admit(pod, this.#active());
+    switch (admission.kind) {
+      case 'admitted':
+        this.#begin(pod, false);
+        return;
+      case 'refused':
+        this.#hold(pod, 'Failed', admission);
+        return;
+      case 'preempting':
+        for (const victim of admission.victims) this.#preempt(victim);
+        this.#hold(pod, 'Pending', { reason: 'Unschedulable', message: admission.message });
+        return;
+      default:
+        assertNever(admission);
+    }
+  }
+
+  /** Of one name there is one Pod at a time (L-044). */
+  #isNameTaken(pod: Pod): boolean {
     const name = fullName(pod);
-    const others = [...[...this.#entries.values()].map(({ worker }) => worker.pod), ...this.#unclaimed.values()];
-    if (others.some((other) => fullName(other) === name)) return;
-    const refusal = this.#deps.admit(pod, this.#active());
-    if (refusal === undefined) this.#begin(pod, false);
-    else this.#refuse(pod, refusal);
+    const isSame = (other: Pod): boolean => fullName(other) === name;
+    return (
+      [...this.#entries.values()].some(({ worker }) => isSame(worker.pod)) || [...this.#unclaimed.values()].some((one) => isSame(one.pod))
+    );
+  }
+
+  /** A Pod that was ended before its time begins anew once what ended it is over and there is room for it (D4). */
+  #returnIfPossible(uid: string, pod: Pod): void {
+    const worker = this.#entries.get(uid)?.worker;
+    if (worker?.work.state !== 'terminated' || worker.work.cause.kind !== 'disrupted') return;
+    const now = this.#deps.clock.now();
+    const before = this.#returns.get(uid) ?? { count: 0, at: Number.NEGATIVE_INFINITY };
+    const count = now - before.at > returnBackoff.resetMs ? 0 : before.count;
+    const waitMs = count === 0 ? 0 : Math.min(returnBackoff.initialMs * 2 ** (count - 1), returnBackoff.maxMs);
+    if (now - before.at < waitMs || !this.#deps.mayReturn(worker.work.cause.reason)) return;
+    if (this.#deps.admit(pod, this.#active()).kind !== 'admitted') return;
+    this.#deps.logger.info('pod begins anew', { pod: formatPod(pod), after: worker.work.cause.reason });
+    this.#returns.set(uid, { count: count + 1, at: now });
+    worker.terminate({ kind: 'removed' });
+  }
+
+  #hasDisrupted(): boolean {
+    return [...this.#entries.values()].some(({ worker: { work } }) => work.state === 'terminated' && work.cause.kind === 'disrupted');
+  }
+
+  /** S-471, L-508. */
+  #preempt(victim: Pod): void {
+    const message = 'Preempted in order to admit critical pod';
+    const conditionMessage = 'Pod was preempted by Kubelet to accommodate a critical pod.';
+    this.#deps.events.record(podObject(victim), 'Warning', 'Preempting', message);
+    this.terminate(victim.metadata.uid, { kind: 'disrupted', reason: 'Preempting', message, conditionMessage });
   }
 
   /** Pods that take room and ports: those that run or are being ended. */
-  #active(): readonly Pod[] {
+  #active(): readonly ActivePod[] {
     const workers = [...this.#entries.values()].map(({ worker }) => worker);
-    return workers.filter(({ work }) => work.state === 'sync' || work.state === 'terminating').map(({ pod }) => pod);
+    return workers
+      .filter(({ work }) => work.state === 'sync' || work.state === 'terminating')
+      .map(({ pod, work }) => ({ pod, isEnding: work.state === 'terminating' }));
   }
 
   /** Nobody desires it and its source has spoken: it is ended with the grace and the hooks its records tell of. */
@@ -202,13 +275,15 @@ export class PodWorkers {
   #begin(pod: Pod, isOrphan: boolean): PodWorker {
     const { uid } = pod.metadata;
     this.#refused.delete(uid);
-    const { desired: _desired, hasSeen: _hasSeen, podUids: _podUids, executorOf, admit: _admit, status, ...common } = this.#deps;
+    const { executorOf, status } = this.#deps;
     const worker: PodWorker = new PodWorker(pod, {
-      ...common,
+      ...this.#deps,
       executor: executorOf(() => worker.pod),
       publish: (published, podStatus, work) => {
         if (this.#entries.get(uid)?.isOrphan === true) return; // L-066
+        const before = status.get(uid)?.stage;
         status.publish(published, podStatus, { stage: work.state, leaving: worker.isLeaving });
+        if (work.state === 'terminated' && before !== 'terminated') this.reconcile(); // whoever waited for its room
       },
     });
     this.#entries.set(uid, { worker, isOrphan });
@@ -221,22 +296,26 @@ export class PodWorkers {
     return worker;
   }
 
-  #refuse(pod: Pod, refusal: Refusal): void {
+  /** The Pod may not start now; why is told once, and shows in its status until it may (S-448). */
+  #hold(pod: Pod, phase: 'Pending' | 'Failed', refusal: AdmissionRefusal): void {
     const { uid } = pod.metadata;
+    const { events, status, clock, onRefused } = this.#deps;
     const known = this.#refused.get(uid);
     if (known?.reason === refusal.reason && known.message === refusal.message) return;
     this.#refused.set(uid, refusal);
-    this.#deps.events.record(podObject(pod), 'Warning', refusal.reason, refusal.message); // L-024
-    this.#deps.status.publish(
+    events.record(podObject(pod), 'Warning', refusal.reason, refusal.message); // L-024
+    const isFinal = phase === 'Failed';
+    if (isFinal && known?.reason !== refusal.reason) onRefused?.(refusal.reason);
+    status.publish(
       pod,
       {
-        phase: 'Failed',
+        phase,
         reason: refusal.reason,
-        message: `Pod was rejected: ${refusal.message}`,
+        message: isFinal ? `Pod was rejected: ${refusal.message}` : refusal.message,
         qosClass: qosClass(pod.spec),
-        startTime: toRfc3339(this.#deps.clock.now()),
+        startTime: toRfc3339(clock.now()),
       },
-      { stage: 'terminated' },
+      { stage: isFinal ? 'terminated' : 'sync' },
     );
   }
 
@@ -266,7 +345,7 @@ export class PodWorkers {
         this.#foreign.add(uid);
         return true;
       }
-      this.#unclaimed.set(uid, pod);
+      this.#unclaimed.set(uid, { pod, isRunning: isRunning(observed) });
       this.reconcile();
       return true;
     } catch (error) {

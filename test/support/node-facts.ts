@@ -1,4 +1,5 @@
 // A node for unit tests: 4 cores, 8 GiB, cgroup v1 with cgroupfs, no cluster.
+import type { AdmissionNode } from '../../src/pod/admission.ts';
 import type { NodeFacts } from '../../src/pod/node-facts.ts';
 
 const gib = 2 ** 30;
@@ -27,6 +28,23 @@ export function buildNode(change: Partial<NodeFacts> = {}): NodeFacts {
     thermalThrottlePaths: [],
     runtimeHandlers: [{ name: '', recursiveReadOnlyMounts: false, userNamespaces: false }],
     runtimeClasses: {},
+    ...change,
+  };
+}
+
+/** What Pods on `buildNode()` are measured against: no pressure, nothing unusual allowed. */
+export function buildAdmissionNode(change: Partial<AdmissionNode> = {}): AdmissionNode {
+  return {
+    name: 'node1',
+    labels: { 'kubernetes.io/os': 'linux', 'kubernetes.io/hostname': 'node1' },
+    allocatable: buildNode().allocatable,
+    maxPods: 110,
+    sysctls: { allowedUnsafe: [], kernelRelease: '6.1.0' },
+    appArmor: { isEnabled: true, loadedProfiles: new Set() },
+    strictSupplementalGroups: false,
+    pressure: [],
+    isShuttingDown: false,
+    criticalPods: 'all',
     ...change,
   };
 }

@@ -7,7 +7,7 @@ import type { PodSpec, PodStatus } from '../../src/api/gen/kubernetes.ts';
 import type { Pod } from '../../src/api/pod.ts';
 import { annotationKeys } from '../../src/api/pod.ts';
 import { Pleg } from '../../src/pleg/pleg.ts';
-import { admitPod } from '../../src/pod/admission.ts';
+import { type AdmissionNode, admitPod, mayReturn } from '../../src/pod/admission.ts';
 import type { PlanOptions } from '../../src/pod/draft.ts';
 import type { ObservedContainer, ObservedPod } from '../../src/pod/observation.ts';
 import type { ContainerProbeResults } from '../../src/pod/probe-results.ts';
@@ -28,7 +28,7 @@ import { type Logger, silentLogger } from '../../src/std/log.ts';
 import { noMetrics } from '../../src/std/metrics.ts';
 import { FakeClock } from './fake-clock.ts';
 import { FakeRuntime, type FakeRuntimeOptions } from './fake-runtime.ts';
-import { buildNode } from './node-facts.ts';
+import { buildAdmissionNode, buildNode } from './node-facts.ts';
 import { buildPod, RecordedEvents } from './pods.ts';
 
 /** A Pod of the source `file`; `web-node1` unless named otherwise. */
@@ -90,6 +90,8 @@ export class PodMachine {
   beforeDeed: (method: string, request: unknown) => void = () => undefined;
   /** Runs after every change of the runtime. */
   onDeed: (deed: string) => void = () => undefined;
+  /** What Pods are measured against; the next reconciliation sees a change. */
+  admission: AdmissionNode = buildAdmissionNode();
   networkError: string | undefined;
   volumeFault: Error | undefined;
   /** Setting up volumes waits for it. */
@@ -219,7 +221,8 @@ export class PodMachine {
               },
             }),
           ),
-        admit: admitPod,
+        admit: (pod, active) => admitPod(pod, active, this.admission),
+        mayReturn: (reason) => mayReturn(reason, this.admission),
         prober: {
           sync: (pod: Pod, observed: ObservedPod) => void newest.set(pod.metadata.uid, observed.containers),
           beginTermination: () => undefined,

@@ -1,0 +1,91 @@
+// What Pods are measured against before they start (pod/admission.ts): the configuration, the machine, and what goes on
+// with the node just now.
+import { release } from 'node:os';
+import type { Pod } from '../api/pod.ts';
+import type { AgentConfig } from '../config/agent-config.ts';
+import { nodeLabels } from '../mirror/node-object.ts';
+import { type ActivePod, type Admission, type AdmissionNode, type AppArmorFacts, admitPod, mayReturn } from '../pod/admission.ts';
+import type { NodeFacts } from '../pod/node-facts.ts';
+import type { Clock } from '../std/clock.ts';
+import { messageOf } from '../std/errors.ts';
+import type { Logger } from '../std/log.ts';
+import { type Host, realHost } from './host.ts';
+import { nodeOptions, podCapacity } from './node-view.ts';
+
+export interface NodeAdmissionDeps {
+  /** Whether the runtime knows `supplementalGroupsPolicy: Strict`, as of its last answer. */
+  readonly runtime: { readonly supplementalGroupsPolicy: boolean };
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Somebody who was refused may be admitted now. */
+  readonly onChange: () => void;
+  /** The real machine when absent. */
+  readonly host?: Host;
+}
+
+type Changing = Pick<AdmissionNode, 'appArmor' | 'pressure' | 'isShuttingDown'>;
+
+/** Profiles are loaded by hand, and seldom. */
+const refreshMs = 60_000;
+
+export class NodeAdmission {
+  readonly #fixed: Omit<AdmissionNode, keyof Changing | 'strictSupplementalGroups'>;
+  readonly #deps: NodeAdmissionDeps;
+  #changing: Changing = { appArmor: { isEnabled: false, loadedProfiles: undefined }, pressure: [], isShuttingDown: false };
+
+  constructor(config: AgentConfig, facts: Pick<NodeFacts, 'allocatable' | 'capacity'>, deps: NodeAdmissionDeps) {
+    this.#deps = deps;
+    this.#fixed = {
+      name: config.nodeName,
+      labels: nodeLabels(nodeOptions(config)),
+      allocatable: facts.allocatable,
+      maxPods: podCapacity(config, facts.capacity.cpuMillis),
+      sysctls: { allowedUnsafe: config.allowedUnsafeSysctls, kernelRelease: release() },
+      criticalPods: config.criticalPods,
+    };
+  }
+
+  admit(pod: Pod, active: readonly ActivePod[]): Admission {
+    return admitPod(pod, active, this.#node());
+  }
+
+  mayReturn(reason: string): boolean {
+    return mayReturn(reason, this.#changing);
+  }
+
+  /** Whoever watches the node tells what is so now; those who were refused are asked again when it is news. */
+  update(change: Partial<Changing>): void {
+    const next = { ...this.#changing, ...change };
+    const text = (state: Changing): string => JSON.stringify([state, [...(state.appArmor.loadedProfiles ?? [])]]);
+    const isNews = text(next) !== text(this.#changing);
+    this.#changing = next;
+    if (isNews) this.#deps.onChange();
+  }
+
+  /** Reads what the kernel knows of AppArmor; call before the first Pod. */
+  async refresh(): Promise<void> {
+    this.update({ appArmor: await readAppArmor(this.#deps.host ?? realHost) });
+  }
+
+  async run({ signal }: { readonly signal: AbortSignal }): Promise<void> {
+    for (;;) {
+      await this.#deps.clock.sleep(refreshMs, signal);
+      await this.refresh().catch((error: unknown) => this.#deps.logger.warn('apparmor cannot be read', { error: messageOf(error) }));
+    }
+  }
+
+  #node(): AdmissionNode {
+    return { ...this.#fixed, ...this.#changing, strictSupplementalGroups: this.#deps.runtime.supplementalGroupsPolicy };
+  }
+}
+
+async function readAppArmor(host: Host): Promise<AppArmorFacts> {
+  const [enabled, profiles] = await Promise.all(
+    ['/sys/module/apparmor/parameters/enabled', '/sys/kernel/security/apparmor/profiles'].map((path) => host.readText(path)),
+  );
+  return {
+    isEnabled: enabled?.startsWith('Y') === true,
+    // Lines like `docker-default (enforce)`; names may have spaces.
+    loadedProfiles: profiles === undefined ? undefined : new Set(profiles.split('\n').map((line) => line.replace(/ \([^()]*\)$/, ''))),
+  };
+}
