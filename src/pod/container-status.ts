@@ -144,7 +144,7 @@ function recordedStatus(
     image: record.image === '' ? (container.image ?? '') : record.image,
     imageID: record.imageRef,
     containerID,
-    restartCount: state.terminated?.reason === 'ContainerStatusUnknown' ? restartCount + 1 : restartCount,
+    restartCount: state.terminated?.reason === 'ContainerStatusUnknown' && state !== previous?.state ? restartCount + 1 : restartCount,
     started,
     ready: isReady(draft, pod, container, record, started, previous),
     state,
@@ -169,6 +169,8 @@ function recordedState(
     case 'created':
       return waitingDefault(pod);
     case 'unknown': {
+      // L-472: what has ended does not begin again by being lost.
+      if (previous?.state?.terminated !== undefined && previous.containerID === containerID) return previous.state;
       const wasRunning = previous?.state?.running !== undefined && previous.containerID === containerID;
       return wasRunning ? { terminated: lost('The container could not be located when the pod was terminated') } : waitingDefault(pod);
     }

@@ -27,7 +27,7 @@ const known = (name: string, change: Partial<ContainerStatus>): ContainerStatus 
 
 describe('10.1 phase', () => {
   const waitingFor = (change: object) => recordOf(side, { state: 'created', ...change });
-  const rows: readonly [string, Partial<PodSpec>, readonly ObservedContainer[], string][] = [
+  const rows: readonly [string, Partial<PodSpec>, readonly ObservedContainer[], string, ContainerStatus[]?][] = [
     ['Always: one runs, one failed (C-336)', two, [app(), recordOf(side, exited(1))], 'Running'],
     ['Always: all failed (L-452, C-336)', two, [app(exited(1)), recordOf(side, exited(1))], 'Running'],
     ['Always: all exited 0 (C-336)', two, [app(exited(0)), recordOf(side, exited(0))], 'Running'],
@@ -43,9 +43,17 @@ describe('10.1 phase', () => {
       [app(exited(1)), recordOf(side, exited(0))],
       'Running',
     ],
+    [
+      'OnFailure: one failed and waits, its record gone (C-338)',
+      { restartPolicy: 'OnFailure', ...two },
+      [recordOf(side, exited(0))],
+      'Running',
+      [known('app', { lastState: { terminated: { exitCode: 1 } } })],
+    ],
+    ['Never: one was killed after its grace (L-449, C-291)', { restartPolicy: 'Never' }, [app(exited(137))], 'Failed'],
     ['sidecar runs, regular never started (C-339)', { initContainers: [log] }, [recordOf(log)], 'Pending'],
     [
-      'sidecar terminated, regular succeeded, Never (L-448, C-339)',
+      'sidecar killed after its grace, regular succeeded, Never (L-448, L-449, C-290, C-339)',
       { restartPolicy: 'Never', initContainers: [log] },
       [recordOf(log, exited(137)), app(exited(0))],
       'Succeeded',
@@ -64,8 +72,9 @@ describe('10.1 phase', () => {
     ['init record gone, regular runs (L-465)', withInit, [app()], 'Running'],
     ['nothing at all', {}, [], 'Pending'],
   ];
-  for (const [name, spec, containers, phase] of rows) {
-    test(name, () => assert.equal(statusOf({ spec, containers }).phase, phase));
+  for (const [name, spec, containers, phase, containerStatuses] of rows) {
+    const memory = containerStatuses === undefined ? {} : before({ phase: 'Running', containerStatuses });
+    test(name, () => assert.equal(statusOf({ spec, containers, memory }).phase, phase));
   }
 
   test('after a reboot a Pod initialises anew: Pending (C-230)', () => {
@@ -135,7 +144,7 @@ describe('10.2 container statuses', () => {
     assert.deepEqual(first({ spec: withInit })?.state, { waiting: { reason: 'PodInitializing' } });
   });
 
-  test('running: every field (L-460, L-470, C-348)', () => {
+  test('running: every field (L-186, L-460, L-470, C-348)', () => {
     const user = { uid: 5, gid: 6, supplementalGroups: [7] };
     const container = buildContainer({
       resources: { requests: { cpu: '1' } },
@@ -158,7 +167,7 @@ describe('10.2 container statuses', () => {
     });
   });
 
-  test('exited: the words of the runtime and the termination message (L-460, L-475)', () => {
+  test('exited: the words of the runtime and the termination message (L-460, L-475, L-513)', () => {
     const record = app(exited(3, { message: 'oops', reason: 'Error' }));
     assert.deepEqual(first({ containers: [record], memory: { terminationMessages: new Map([['app0', 'last words']]) } })?.state, {
       terminated: {
@@ -244,6 +253,16 @@ describe('10.2 container statuses', () => {
     assert.equal(status?.restartCount, 2);
   });
 
+  test('one that ended and may not run again stays ended, whatever the runtime says of it later (L-472)', () => {
+    const state = { terminated: { exitCode: 1, reason: 'Error' } };
+    const containerStatuses = [known('app', { containerID: 'fake://app0', restartCount: 1, state })];
+    const memory = before({ phase: 'Running', containerStatuses });
+    const spec = { restartPolicy: 'Never' as const, ...two };
+    const status = first({ spec, containers: [app({ state: 'unknown' }), recordOf(side)], memory });
+    assert.deepEqual(status?.state, state);
+    assert.equal(status?.restartCount, 1);
+  });
+
   test('why it waits: the end moves to lastState (L-467, L-468)', () => {
     const waiting = new Map([['app', { reason: 'CreateContainerConfigError', message: 'no such key' }]]);
     const status = first({ containers: [app(exited(1))], memory: { waiting } });
@@ -259,6 +278,12 @@ describe('10.2 container statuses', () => {
       memory: { waiting },
     });
     assert.equal(status?.state?.terminated?.exitCode, 0);
+    const init = statusOf({
+      spec: withInit,
+      containers: [recordOf(prepare, exited(0)), app()],
+      memory: { waiting: new Map([['prepare', { reason: 'ErrImagePull', message: '' }]]) },
+    }).initContainerStatuses?.[0];
+    assert.equal(init?.state?.terminated?.exitCode, 0);
   });
 
   test('back-off: CrashLoopBackOff (L-170, C-306)', () => {
@@ -271,7 +296,7 @@ describe('10.2 container statuses', () => {
     assert.equal(status.phase, 'Running');
   });
 
-  test('the restart count never falls (L-462)', () => {
+  test('the restart count never falls (L-176, L-462)', () => {
     const containerStatuses = [known('app', { containerID: 'fake://other', restartCount: 5 })];
     assert.equal(first({ containers: [app({ attempt: 1 })], memory: before({ containerStatuses }) })?.restartCount, 5);
   });
@@ -367,6 +392,7 @@ describe('10.4 conditions', () => {
       'Ready False PodFailed',
       'ContainersReady False PodFailed',
     ]);
+    assert.equal(shown({ spec: once, containers: [app(exited(0))] })[1], 'Initialized True PodCompleted');
   });
 
   test('sidecars count, ordinary init containers do not (L-480)', () => {
@@ -377,7 +403,7 @@ describe('10.4 conditions', () => {
     );
   });
 
-  test('readiness gates (L-481, C-349)', () => {
+  test('readiness gates (L-481, S-339, C-101, C-349)', () => {
     const spec = { readinessGates: [{ conditionType: 'a/b' }] };
     assert.equal(
       shown({ spec, containers: [app()] })[2],
@@ -415,7 +441,7 @@ describe('10.5 addresses, start time, class', () => {
     assert.deepEqual(ips({ sandboxes, options: { hostIps: ['fd00::7'] } }), ['fd00::1', '10.0.0.1']);
   });
 
-  test('those of a stopped sandbox are remembered (L-063, C-310)', () => {
+  test('those of a stopped sandbox are remembered (L-063, L-095, C-310)', () => {
     assert.deepEqual(ips({ sandboxes: [observedSandbox({ state: 'notReady', ips: [] })], memory: { podIps: ['10.0.0.9'] } }), ['10.0.0.9']);
   });
 

@@ -112,7 +112,7 @@ function disruptionCondition(work: PodWorkState, previous: readonly PodCondition
 /** L-479. */
 function initializedCondition(pod: Pod, phase: Phase, statuses: ContainerStatuses, previous: readonly PodCondition[]): ConditionState {
   const inits = pod.spec.initContainers ?? [];
-  if (phase === 'Succeeded') return inits.length === 0 ? yes : { status: 'True', reason: 'PodCompleted' };
+  if (phase === 'Succeeded') return { status: 'True', reason: 'PodCompleted' };
   const hasStarted = (s: ContainerStatus): boolean =>
     s.state?.running !== undefined || s.state?.terminated !== undefined || s.lastState?.terminated !== undefined;
   if (inits.length === 0 || statuses.regular.some(hasStarted)) return yes;
