@@ -103,7 +103,7 @@ export class Agent {
     );
     life.spawn('node', (o) => nodes.run(o));
     const cluster = startCluster(config, { ...base, status, podConfig, nodes }, life);
-    await startServers({ loaded, layout, cgroup }, { ...base, runtime, status, podConfig, engine, nodes, cluster }, life);
+    await startServers({ loaded, layout, cgroup }, { ...base, runtime, status, podConfig, sources, engine, nodes, cluster }, life);
 
     const { workers, pleg, state } = engine;
     if (containerd !== undefined) life.spawn('containerd', (o) => containerd.supervise({ ...o, onRestarted: () => workers.wakeAll() }));

@@ -61,6 +61,7 @@ export interface PodEngine {
   readonly cgroups: CgroupPort;
   readonly records: GarbageCollector;
   readonly admission: NodeAdmission;
+  readonly planOptions: () => PlanOptions;
 }
 
 /** A ConfigError when the ids for user namespaces cannot be told (L-271). */
@@ -123,7 +124,7 @@ export async function createPodEngine(options: PodEngineOptions, deps: PodEngine
       mayReturn: (reason) => admission.mayReturn(reason),
     },
   );
-  return { workers, pleg, prober, state, volumes, cgroups, records, admission };
+  return { workers, pleg, prober, state, volumes, cgroups, records, admission, planOptions };
 }
 
 /** What Events about the node itself are told of. */

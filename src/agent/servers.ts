@@ -1,16 +1,21 @@
 // The agent's servers and what they see: the local Kubernetes API, its socket, and the kubelet's own ports.
 import path from 'node:path';
 import type { CgroupLayout } from '../cgroup/layout.ts';
+import type { AgentConfig } from '../config/agent-config.ts';
 import { toDocuments } from '../config/describe.ts';
 import type { LoadedConfig } from '../config/load.ts';
 import type { ClusterMode } from '../mirror/cluster-mode.ts';
 import type { CgroupFacts } from '../pod/node-facts.ts';
 import type { PodConfig } from '../podconfig/pod-config.ts';
 import type { Runtime } from '../runtime/runtime.ts';
+import type { DiffView } from '../server/diff-api.ts';
 import { KubeServer } from '../server/kube-server.ts';
+import { FileSource } from '../source/file.ts';
+import type { PodSource } from '../source/source.ts';
 import type { StatusStore } from '../status/status-store.ts';
 import { jsonStateFile } from '../std/state-file.ts';
 import type { AgentBase } from './base.ts';
+import { diffView } from './diff-view.ts';
 import { serveKubeletEndpoints } from './kubelet-endpoints.ts';
 import type { Lifetime } from './lifetime.ts';
 import type { NodeFeed } from './node-view.ts';
@@ -30,7 +35,8 @@ export interface ServersDeps extends AgentBase {
   readonly runtime: Runtime;
   readonly status: StatusStore;
   readonly podConfig: PodConfig;
-  readonly engine: Pick<PodEngine, 'pleg'>;
+  readonly sources: readonly PodSource[];
+  readonly engine: Pick<PodEngine, 'pleg' | 'workers' | 'planOptions'>;
   readonly nodes: NodeFeed;
   /** Undefined on a machine that has joined no cluster. */
   readonly cluster: ClusterMode | undefined;
@@ -54,6 +60,7 @@ export async function startServers({ loaded, layout, cgroup }: ServersOptions, d
           fault,
         })),
     },
+    diff: diffOf(config, deps),
     config: {
       kubelet: () => toDocuments(loaded)[0] ?? {},
       agent: () => toDocuments(loaded)[1] ?? {},
@@ -97,4 +104,18 @@ export async function startServers({ loaded, layout, cgroup }: ServersOptions, d
       serveKubeletEndpoints(config, { ...views, ...ofCluster, events, metrics, metricsView: metrics }, o),
     );
   }
+}
+
+function diffOf({ staticPodPath }: AgentConfig, { sources, podConfig, status, clock, engine }: ServersDeps): DiffView | undefined {
+  const source = sources.find((candidate) => candidate instanceof FileSource);
+  if (source === undefined || staticPodPath === undefined) return undefined;
+  const { pleg, workers, planOptions } = engine;
+  return diffView(
+    { manifestPath: staticPodPath },
+    {
+      ...{ source, podConfig, status, clock, planOptions },
+      observe: (uid, options) => pleg.observe(uid, options),
+      refusalOf: (pod) => workers.refusalOf(pod),
+    },
+  );
 }

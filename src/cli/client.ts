@@ -28,6 +28,11 @@ export class StatusError extends CommandError {
   }
 }
 
+interface CallOptions {
+  readonly signal: AbortSignal;
+  readonly accept?: string;
+}
+
 export class AgentClient {
   readonly #socketPath: string;
 
@@ -35,8 +40,11 @@ export class AgentClient {
     this.#socketPath = options.socketPath;
   }
 
-  /** The answer's body as JSON. Throws a CommandError, a StatusError for an answer of 400 and more. */
-  async json(path: string, options: { readonly signal: AbortSignal; readonly accept?: string }): Promise<unknown> {
+  /**
+   * The answer's body as JSON; with `body` it is a POST of that as JSON. Throws a CommandError, a StatusError for an
+   * answer of 400 and more.
+   */
+  async json(path: string, options: CallOptions & { readonly body?: unknown }): Promise<unknown> {
     const response = await this.#send(path, options);
     const parts: Buffer[] = [];
     for await (const part of response) parts.push(part as Buffer);
@@ -44,7 +52,7 @@ export class AgentClient {
   }
 
   /** The answer's bytes as they come. Errors as for `json`; rejects with the signal's reason when it aborts. */
-  async *bytes(path: string, options: { readonly signal: AbortSignal; readonly accept?: string }): AsyncIterable<Uint8Array> {
+  async *bytes(path: string, options: CallOptions): AsyncIterable<Uint8Array> {
     const response = await this.#send(path, options);
     try {
       for await (const part of response) yield part as Buffer;
@@ -53,20 +61,26 @@ export class AgentClient {
     }
   }
 
-  async #send(path: string, options: { readonly signal: AbortSignal; readonly accept?: string }): Promise<IncomingMessage> {
+  async #send(path: string, options: CallOptions & { readonly body?: unknown }): Promise<IncomingMessage> {
+    const body = options.body === undefined ? undefined : JSON.stringify(options.body);
     const response = await new Promise<IncomingMessage>((resolve, reject) => {
       const call = request(
         {
           socketPath: this.#socketPath,
           path,
-          headers: { host: 'localhost', accept: options.accept ?? 'application/json' },
+          method: body === undefined ? 'GET' : 'POST',
+          headers: {
+            host: 'localhost',
+            accept: options.accept ?? 'application/json',
+            ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+          },
           signal: options.signal,
           agent: false,
         },
         resolve,
       );
       call.on('error', (error) => reject(options.signal.aborted ? options.signal.reason : this.#explain(error)));
-      call.end();
+      call.end(body);
     });
     if ((response.statusCode ?? 0) < 400) return response;
     const parts: Buffer[] = [];

@@ -5,17 +5,19 @@ import { flagDefinitions, normalizeFlags } from '../config/flags.ts';
 import { type LoadedConfig, loadConfig } from '../config/load.ts';
 import { ConfigError, messageOf } from '../std/errors.ts';
 import { AgentClient, CommandError } from './client.ts';
+import { diff } from './diff.ts';
 import { type GetOptions, get } from './get.ts';
 import { kubeconfig } from './kubeconfig.ts';
 import { logs } from './logs.ts';
+import type { InputIo } from './manifest-files.ts';
 import { manifests } from './manifests.ts';
-import { runValidate, type ValidateIo } from './validate.ts';
+import { runValidate } from './validate.ts';
 
 export interface CliInput {
   /** Without the program's own name. */
   readonly argv: readonly string[];
   readonly env: Readonly<Record<string, string | undefined>>;
-  readonly io: ValidateIo;
+  readonly io: InputIo;
   readonly writeLog: (line: string) => void;
 }
 
@@ -73,8 +75,7 @@ export async function main(input: CliInput): Promise<number> {
   talking(program.command('manifests').description('what became of every manifest, and why'))
     .option('-o, --output <format>', 'json')
     .action(async (options: { output?: string }, command: Command) => {
-      if (options.output !== undefined && options.output !== 'json') throw new CommandError('--output takes json');
-      done(await manifests(options.output === 'json' ? { output: 'json' } : {}, { client: client(command), io }));
+      done(await manifests({ output: jsonOutput(options) }, { client: client(command), io }));
     });
   program
     .command('validate <path...>')
@@ -82,8 +83,14 @@ export async function main(input: CliInput): Promise<number> {
     .option('-o, --output <format>', 'json')
     .option('--node-name <name>', 'the node that the names of Pods end in')
     .action(async (paths: readonly string[], options: { output?: string; nodeName?: string }) => {
-      if (options.output !== undefined && options.output !== 'json') throw new CommandError('--output takes json');
-      done(await runValidate({ paths, output: options.output === 'json' ? 'json' : undefined, nodeName: options.nodeName }, io));
+      done(await runValidate({ paths, output: jsonOutput(options), nodeName: options.nodeName }, io));
+    });
+  talking(program.command('diff <path...>').description('what manifests would change here: files, folders or - for standard input'))
+    .option('-o, --output <format>', 'json')
+    .option('--prune', 'they take the place of all manifests: what is not among them would be gone', false)
+    .addHelpText('after', '\nExit codes: 0 nothing would change, 1 something would, 2 it cannot be told.')
+    .action(async (paths: readonly string[], options: { output?: string; prune: boolean }, command: Command) => {
+      done(await diff({ paths, output: jsonOutput(options), prune: options.prune }, { client: client(command), io }));
     });
   addConfigFlags(program.command('kubeconfig').description('print the kubeconfig for kubectl, or merge it into your own'))
     .option('--merge <file>', 'merge it into this file')
@@ -123,6 +130,11 @@ interface LogsFlags {
   readonly tail?: number;
   readonly since?: number;
   readonly allContainers: boolean;
+}
+
+function jsonOutput({ output }: { readonly output?: string }): 'json' | undefined {
+  if (output !== undefined && output !== 'json') throw new CommandError('--output takes json');
+  return output;
 }
 
 function wholeNumber(text: string): number {

@@ -1,20 +1,10 @@
 // `pinpod validate FILE|DIR|-`: the whole check of manifests, with no agent and no runtime: for editors, commit hooks and
 // CI. It reads a folder as the agent would, and says the same of each manifest.
-import { createReadStream } from 'node:fs';
-import { readdir, readFile, stat } from 'node:fs/promises';
-import path from 'node:path';
-import { decodeManifest, maxManifestBytes } from '../api/decode.ts';
+import { decodeManifest } from '../api/decode.ts';
 import type { Problem } from '../api/problem.ts';
-import { isHidden, whyIgnored } from '../source/file-names.ts';
 import { toStaticPod } from '../source/static-pod.ts';
-import { messageOf, systemCode } from '../std/errors.ts';
-import type { CommandIo } from './client.ts';
+import { type InputIo, type ManifestFile, readManifests } from './manifest-files.ts';
 import { formatProblem } from './manifests.ts';
-
-export interface ValidateIo extends CommandIo {
-  /** Everything on standard input, for `-`. */
-  stdin(): Promise<Uint8Array>;
-}
 
 export interface ValidateArgs {
   /** Files, folders (not their subfolders) and `-`. */
@@ -32,11 +22,6 @@ export interface ValidatedManifest {
   readonly pods: readonly string[];
   readonly problems: readonly Problem[];
   readonly why?: string | undefined;
-}
-
-interface ManifestFile {
-  readonly path: string;
-  readonly content: { readonly bytes: Uint8Array } | { readonly problem: Problem } | { readonly why: string };
 }
 
 /** Pure: the verdicts of these manifests in their order. A Pod that an earlier one has already is a problem of the later. */
@@ -71,9 +56,8 @@ export function validateFiles(files: readonly ManifestFile[], options: { readonl
 }
 
 /** The exit code: 0 when every manifest is good, 1 when one is not or nothing could be read. */
-export async function runValidate(args: ValidateArgs, io: ValidateIo): Promise<number> {
-  const files: ManifestFile[] = [];
-  for (const given of args.paths) files.push(...(await collect(given, io)));
+export async function runValidate(args: ValidateArgs, io: InputIo): Promise<number> {
+  const files = await readManifests(args.paths, io);
   const manifests = validateFiles(files, { nodeName: args.nodeName ?? 'node' });
   const rejected = manifests.filter(({ verdict }) => verdict === 'rejected').length;
   if (args.output === 'json') {
@@ -86,39 +70,4 @@ export async function runValidate(args: ValidateArgs, io: ValidateIo): Promise<n
   const checked = manifests.filter(({ verdict }) => verdict !== 'ignored').length;
   await io.err(`${checked} ${checked === 1 ? 'manifest' : 'manifests'} checked, ${rejected} with problems\n`);
   return rejected === 0 ? 0 : 1;
-}
-
-async function collect(given: string, io: ValidateIo): Promise<readonly ManifestFile[]> {
-  if (given === '-') return [{ path: '<stdin>', content: { bytes: await io.stdin() } }];
-  try {
-    if (!(await stat(given)).isDirectory()) return [await readManifest(given)];
-    const names = (await readdir(given)).filter((name) => !isHidden(name)).sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
-    return await Promise.all(names.map((name) => readFolderEntry(path.join(given, name))));
-  } catch (error) {
-    return [unreadable(given, error)];
-  }
-}
-
-async function readFolderEntry(file: string): Promise<ManifestFile> {
-  const why = whyIgnored(path.basename(file));
-  return why === undefined ? readManifest(file) : { path: file, content: { why } };
-}
-
-/** Reads no more than the limit, whatever the size of the file. */
-async function readManifest(file: string): Promise<ManifestFile> {
-  try {
-    const found = await stat(file);
-    if (found.isDirectory()) return { path: file, content: { why: 'a folder; folders inside a manifest folder are not read' } };
-    if (found.isFile() && found.size < maxManifestBytes) return { path: file, content: { bytes: await readFile(file) } };
-    const parts: Uint8Array[] = [];
-    for await (const part of createReadStream(file, { end: maxManifestBytes - 1 })) parts.push(part as Uint8Array);
-    return { path: file, content: { bytes: Buffer.concat(parts) } };
-  } catch (error) {
-    return unreadable(file, error);
-  }
-}
-
-function unreadable(file: string, error: unknown): ManifestFile {
-  const message = systemCode(error) === 'ENOENT' ? 'no such file or folder' : messageOf(error);
-  return { path: file, content: { problem: { field: '', message } } };
 }

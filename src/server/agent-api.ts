@@ -1,11 +1,20 @@
-// What the agent tells its own command line beyond Kubernetes' API: verdicts of manifests and the configuration. Only
-// on the root-only unix socket.
+// What the agent tells its own command line beyond Kubernetes' API: verdicts of manifests, what others would change, and
+// the configuration. Only on the root-only unix socket.
 import { Hono } from 'hono';
 import { toRfc3339 } from '../std/clock.ts';
+import { messageOf } from '../std/errors.ts';
+import { readBody } from './body.ts';
+import { type DiffView, decodeProposal } from './diff-api.ts';
+import { ApiError } from './kube/api-error.ts';
 import type { ConfigView, ManifestStatus, ManifestsView } from './views.ts';
+
+/** A folder of thousands of manifests, in base64. */
+const maxProposalBytes = 64 * 1024 * 1024;
 
 export interface AgentApiDeps {
   readonly manifests: ManifestsView;
+  /** Undefined without a folder of manifests. */
+  readonly diff?: DiffView | undefined;
   readonly config: ConfigView;
 }
 
@@ -28,6 +37,15 @@ export function agentApi(deps: AgentApiDeps): Hono {
       manifests: deps.manifests.manifests(),
     };
     return c.json(answer);
+  });
+  app.post('/pinpod/v1/diff', async (c) => {
+    if (deps.diff === undefined) throw new ApiError(409, 'Conflict', 'the agent has no folder of manifests (staticPodPath)');
+    const { files, prune } = decodeProposal((await readBody(c.req.raw, maxProposalBytes)).toString('utf8'));
+    return c.json(await deps.diff.diff(files, { prune, signal: c.req.raw.signal }));
+  });
+  app.onError((error) => {
+    const known = error instanceof ApiError ? error : new ApiError(500, 'InternalError', messageOf(error), undefined, error);
+    return Response.json(known.status, { status: known.status.code });
   });
   app.get('/pinpod/v1/config', (c) => c.json({ kubelet: deps.config.kubelet(), agent: deps.config.agent() }));
   return app;

@@ -8,6 +8,7 @@ import type { Random } from '../std/random.ts';
 import { agentApi } from './agent-api.ts';
 import { certificateUser } from './certificate-user.ts';
 import { Certificates } from './certificates.ts';
+import type { DiffView } from './diff-api.ts';
 import { unauthorized } from './kube/api-error.ts';
 import { KubeApi, type KubeVersion } from './kube/app.ts';
 import { MirrorPods } from './kube/mirror-view.ts';
@@ -59,6 +60,8 @@ export interface KubeServerDeps {
   readonly runtime: RuntimeView;
   readonly stats: StatsView;
   readonly manifests: ManifestsView;
+  /** For `pinpod diff`; undefined without a folder of manifests. */
+  readonly diff?: DiffView | undefined;
   readonly config: ConfigView;
   readonly health: readonly HealthCheck[];
   /** Keeps UIDs and ages of the Pods' views over restarts. */
