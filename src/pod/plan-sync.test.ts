@@ -73,6 +73,15 @@ table('3.1 whether a sandbox is needed', [
     actions: ['StopContainer app0 30 of 30 s: Stopping container app'],
   },
   {
+    name: 'one that cannot be stopped ends with it (L-124, L-274)',
+    sandboxes: [dead],
+    containers: [app()],
+    memory: { failures: new Map([['StopContainer/app0/30', { count: 3, retryAt: now + 500, message: 'no' }]]) },
+    notes: changedSandbox,
+    wakeAt: now + 500,
+    actions: ['StopPodSandbox s1'],
+  },
+  {
     name: 'then the sandbox itself',
     sandboxes: [dead],
     containers: [app(exited(137))],

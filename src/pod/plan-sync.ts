@@ -10,7 +10,7 @@ import { computePhase } from './phase.ts';
 import type { ContainerProbeResults } from './probe-results.ts';
 import { crashBackoff, isFailedInit, matchingRule, mayRetryInit, restartsAfterProbeFailure, shouldStart } from './restart-policy.ts';
 import { decideSandbox } from './sandbox-decision.ts';
-import { gracePeriodSeconds, removeContainer, stopAll, stopStep } from './stop.ts';
+import { gracePeriodSeconds, isStuck, removeContainer, stopAll, stopStep, wantSandboxesStopped } from './stop.ts';
 import type { TerminationCause } from './work.ts';
 
 /** Plans one pass. Returns why the Pod is to end, if it is; then nothing it planned counts. */
@@ -74,18 +74,18 @@ function planNewSandbox(draft: Draft, pod: Pod, decision: { readonly attempt: nu
   if (running.length > 0) {
     const since = running.reduce((first, record) => Math.min(first, memory.kills.get(record.id)?.since ?? now), now);
     stopAll(draft, running, since, gracePeriodSeconds(pod));
+    if (running.every((record) => isStuck(record, memory))) wantSandboxesStopped(draft);
     return 'continue';
   }
   const first = spec.initContainers?.[0];
   for (const container of first === undefined ? toStart : [first]) wantImage(draft, container, decision.attempt);
   if (draft.isUnderWay('RunPodSandbox')) return 'continue'; // what is seen of it is not finished
-  const unstopped = observed.sandboxes.filter((sandbox) => !memory.stoppedSandboxes.has(sandbox.id));
-  for (const sandbox of unstopped) draft.want({ type: 'StopPodSandbox', sandboxId: sandbox.id });
+  const isStopping = wantSandboxesStopped(draft);
   // L-130: initialisation starts from scratch.
   const initNames = new Set((spec.initContainers ?? []).map((container) => container.name));
   const stale = observed.containers.filter((record) => initNames.has(record.name) || record.state === 'created');
   for (const record of stale) draft.want(removeContainer(record, true));
-  if (unstopped.length > 0 || stale.length > 0) return 'continue';
+  if (isStopping || stale.length > 0) return 'continue';
   if (wantPrerequisites(draft)) draft.want({ type: 'RunPodSandbox', attempt: decision.attempt });
   return 'continue';
 }

@@ -2,10 +2,9 @@
 // everything it needs comes in as data (STYLE section 1). docs/pod-lifecycle.md lists the invariants (P1, …).
 import { assertNever } from '../std/errors.ts';
 import { Draft, type Plan, type PlanInput } from './draft.ts';
-import type { ObservedContainer } from './observation.ts';
 import { planSync } from './plan-sync.ts';
 import { computeStatus } from './status.ts';
-import { gracePeriodSeconds, removeContainer, stopAll } from './stop.ts';
+import { gracePeriodSeconds, isStuck, removeContainer, stopAll, wantSandboxesStopped } from './stop.ts';
 import type { PodWorkState, TerminationCause } from './work.ts';
 
 export function planPod(input: PlanInput): Plan {
@@ -81,11 +80,8 @@ function planTerminating(draft: Draft, work: Extract<PodWorkState, { state: 'ter
   const running = observed.containers.filter((record) => record.state === 'running');
   if (running.length > 0) {
     stopAll(draft, running, work.since, work.gracePeriodSeconds);
-    // L-274: the end of its sandbox ends what cannot be stopped by itself.
-    const isStuck = (record: ObservedContainer): boolean =>
-      [...memory.failures.keys()].some((key) => key.startsWith(`StopContainer/${record.id}/`));
     const isOver = now >= work.since + work.gracePeriodSeconds * 1000;
-    if (isOver && running.every(isStuck)) wantSandboxesStopped(draft);
+    if (isOver && running.every((record) => isStuck(record, memory))) wantSandboxesStopped(draft);
     return work;
   }
   // What is still being made is waited for: it would outlive the Pod, or lose its grace with the sandbox.
@@ -94,14 +90,6 @@ function planTerminating(draft: Draft, work: Extract<PodWorkState, { state: 'ter
   const terminated: PodWorkState = { state: 'terminated', cause: work.cause };
   draft.wake(now);
   return terminated;
-}
-
-/** Wants every sandbox stopped, ready or not (L-274). Returns whether any has still to be. */
-function wantSandboxesStopped(draft: Draft): boolean {
-  const { observed, memory } = draft.input;
-  const unstopped = observed.sandboxes.filter((sandbox) => !memory.stoppedSandboxes.has(sandbox.id));
-  for (const sandbox of unstopped) draft.want({ type: 'StopPodSandbox', sandboxId: sandbox.id });
-  return unstopped.length > 0;
 }
 
 /** Everything stopped: take down what the agent made on the node and, if the manifest is gone, the records too. */

@@ -64,6 +64,21 @@ export function stopAll(draft: Draft, running: readonly ObservedContainer[], sin
   }
 }
 
+/** Wants every sandbox stopped that was not yet, ready or not. Returns whether there was any. */
+export function wantSandboxesStopped(draft: Draft): boolean {
+  const { observed, memory } = draft.input;
+  const unstopped = observed.sandboxes.filter((sandbox) => !memory.stoppedSandboxes.has(sandbox.id));
+  for (const sandbox of unstopped) draft.want({ type: 'StopPodSandbox', sandboxId: sandbox.id });
+  return unstopped.length > 0;
+}
+
+/** So many failures in a row make a container one that cannot be stopped by itself; the end of its sandbox ends it (L-274). */
+const stuckAfterFailures = 3;
+
+export function isStuck(record: ObservedContainer, { failures }: PodMemory): boolean {
+  return [...failures].some(([key, { count }]) => key.startsWith(`StopContainer/${record.id}/`) && count >= stuckAfterFailures);
+}
+
 function preStopOf(pod: Pod, record: ObservedContainer): LifecycleHandler | undefined {
   return allContainers(pod.spec).find((container) => container.name === record.name)?.lifecycle?.preStop;
 }
