@@ -36,7 +36,7 @@ const table: Readonly<Record<string, Rule>> = {
   mirror: { may: ['status', 'api', 'std'], packages: ['@kubernetes/client-node', '@peculiar/x509', 'reflect-metadata'] },
   server: {
     may: ['api', 'std'],
-    packages: ['hono', '@hono/node-server', '@peculiar/x509', 'reflect-metadata', 'prom-client', '@bufbuild/protobuf'],
+    packages: ['hono', '@hono/node-server', '@peculiar/x509', 'reflect-metadata', 'prom-client', '@bufbuild/protobuf', 'ws'],
   },
   config: { may: ['api', 'std'], packages: ['valibot', 'yaml'] },
   agent: {

@@ -15,11 +15,10 @@ export function runtimeView(runtime: Runtime): RuntimeView {
     },
     exec: (request, options) => runtime.exec(request, options),
     attach: (request, options) => runtime.attach(request, options),
-    async portForward({ podUid }, options) {
+    async portForward({ podUid, ports }, options) {
       const sandboxes = await runtime.listPodSandboxes({ podUid }, options);
       const newest = [...sandboxes].sort((a, b) => b.attempt - a.attempt || b.createdAt - a.createdAt).find((s) => s.state === 'ready');
-      // The ports travel in the stream's headers (H-246).
-      return newest === undefined ? undefined : await runtime.portForward({ sandboxId: newest.id, ports: [] }, options);
+      return newest === undefined ? undefined : await runtime.portForward({ sandboxId: newest.id, ports }, options);
     },
     async run(request, options) {
       const { stdout, stderr, exitCode } = await runtime.execSync({ ...request, timeoutSeconds: runTimeoutSeconds }, options);

@@ -6,7 +6,7 @@ import { messageOf } from '../std/errors.ts';
 import { readBody } from './body.ts';
 import { type DiffView, decodeProposal } from './diff-api.ts';
 import { ApiError } from './kube/api-error.ts';
-import type { ConfigView, ManifestStatus, ManifestsView } from './views.ts';
+import type { ConfigView, ManifestStatus, ManifestsView, TroublesView } from './views.ts';
 
 /** A folder of thousands of manifests, in base64. */
 const maxProposalBytes = 64 * 1024 * 1024;
@@ -15,6 +15,7 @@ export interface AgentApiDeps {
   readonly manifests: ManifestsView;
   /** Undefined without a folder of manifests. */
   readonly diff?: DiffView | undefined;
+  readonly troubles: TroublesView;
   readonly config: ConfigView;
 }
 
@@ -47,6 +48,7 @@ export function agentApi(deps: AgentApiDeps): Hono {
     const known = error instanceof ApiError ? error : new ApiError(500, 'InternalError', messageOf(error), undefined, error);
     return Response.json(known.status, { status: known.status.code });
   });
+  app.get('/pinpod/v1/doctor', (c) => c.json(deps.troubles.report()));
   app.get('/pinpod/v1/config', (c) => c.json({ kubelet: deps.config.kubelet(), agent: deps.config.agent() }));
   return app;
 }

@@ -27,6 +27,7 @@ import type {
   RuntimeView,
   StateView,
   StatsView,
+  TroublesView,
 } from './views.ts';
 import { ResourceVersions } from './watch-cache.ts';
 
@@ -60,6 +61,7 @@ export interface KubeServerDeps {
   readonly runtime: RuntimeView;
   readonly stats: StatsView;
   readonly manifests: ManifestsView;
+  readonly troubles: TroublesView;
   /** For `pinpod diff`; undefined without a folder of manifests. */
   readonly diff?: DiffView | undefined;
   readonly config: ConfigView;
@@ -156,6 +158,7 @@ export class KubeServer {
       // MirrorPods feeds this cache: every object in it is a Pod.
       pod: (namespace: string, name: string) => pods?.cache.get(namespace, name) as Pod | undefined,
       staticUid: (namespace: string, name: string) => mirrorPods.staticPod(namespace, name)?.metadata.uid,
+      clock: this.#deps.clock,
       log: this.#deps.log,
       signal,
     };

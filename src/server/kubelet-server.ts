@@ -23,6 +23,7 @@ import type {
   ServingCertificate,
   ServingCertificateView,
   StatsView,
+  TroublesView,
 } from './views.ts';
 
 export interface KubeletServerOptions {
@@ -57,6 +58,7 @@ export interface KubeletServerDeps {
   readonly stats: StatsView;
   readonly config: ConfigView;
   readonly manifests: ManifestsView;
+  readonly troubles: TroublesView;
   readonly metricsView: MetricsView;
   /** `ping`, `log`, `syncloop`. The health listener evaluates `ping` only. */
   readonly health: readonly HealthCheck[];

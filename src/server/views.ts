@@ -2,6 +2,7 @@
 // change nothing through them except what a user asked for (exec, attach, port-forward, removing a view of a Pod).
 import type { Event, Lease, Node } from '../api/gen/kubernetes.ts';
 import type { Pod } from '../api/pod.ts';
+import type { DoctorReport } from '../api/trouble.ts';
 import type { Instant } from '../std/clock.ts';
 import type { User } from './user.ts';
 
@@ -64,8 +65,11 @@ export interface RuntimeView {
     options: ViewCallOptions,
   ): Promise<string>;
   attach(request: StreamSelection & { readonly containerId: string }, options: ViewCallOptions): Promise<string>;
-  /** To the newest ready sandbox of the Pod. Undefined when it has none. */
-  portForward(request: { readonly podUid: string }, options: ViewCallOptions): Promise<string | undefined>;
+  /** To the newest ready sandbox of the Pod. Undefined when it has none. `ports`: for clients that do not name them in the stream. */
+  portForward(
+    request: { readonly podUid: string; readonly ports: readonly number[] },
+    options: ViewCallOptions,
+  ): Promise<string | undefined>;
   /** Output and error output, as they came, and the exit code. */
   run(
     request: { readonly containerId: string; readonly command: readonly string[] },
@@ -192,6 +196,11 @@ export interface SourceStatus {
   /** When it was last read; undefined before the first time. */
   readonly readAt: Instant | undefined;
   readonly fault?: string | undefined;
+}
+
+/** What is wrong now. */
+export interface TroublesView {
+  report(): DoctorReport;
 }
 
 export interface ManifestsView {

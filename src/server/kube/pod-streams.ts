@@ -1,13 +1,16 @@
 // exec, attach and port-forward on the node's own API: an upgrade request for a Pod → the runtime's streaming server
-// (sections 2.2 and 2.8). WebSocket attempts are refused, so that kubectl goes on with SPDY, which passes through.
+// (sections 2.2 and 2.8).
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Pod } from '../../api/pod.ts';
+import type { Clock } from '../../std/clock.ts';
 import { AgentError, messageOf, RuntimeError } from '../../std/errors.ts';
 import type { Logger } from '../../std/log.ts';
 import { writeResponse } from '../listener.ts';
 import { chooseContainer, LogUnavailable, plainId, statusOf } from '../logs/log-request.ts';
-import { passThrough } from '../pass-through.ts';
+import { connectStream } from '../streams/connect-stream.ts';
+import type { StreamTarget } from '../streams/stream-request.ts';
+import { isWebSocket } from '../streams/web-socket.ts';
 import { isAdministrator, type User } from '../user.ts';
 import type { RuntimeView } from '../views.ts';
 import { ApiError, badRequest, internalError, notFound, unknownResource } from './api-error.ts';
@@ -20,6 +23,7 @@ export interface PodStreamsDeps {
   pod(namespace: string, name: string): Pod | undefined;
   /** The static UID of the Pod, which the runtime knows it by. */
   staticUid(namespace: string, name: string): string | undefined;
+  readonly clock: Clock;
   readonly log: Logger;
   readonly signal: AbortSignal;
 }
@@ -38,7 +42,7 @@ const pattern = /^\/api\/v1\/namespaces\/([^/]+)\/pods\/([^/]+)\/(exec|attach|po
 export async function podStream(request: IncomingMessage, socket: Duplex, head: Buffer, user: User, deps: PodStreamsDeps): Promise<void> {
   try {
     const target = await resolveTarget(request, user, deps);
-    await passThrough({ request, socket, head, target: new URL(target) }, { log: deps.log, signal: deps.signal });
+    await connectStream({ request, socket, head, target: new URL(target.url) }, target.purpose, deps);
   } catch (error) {
     if (error instanceof NoStream) {
       writeResponse(socket, 500, 'Internal Server Error', { 'Content-Type': 'text/plain; charset=utf-8' }, error.message);
@@ -59,7 +63,7 @@ function toApiError(error: unknown): ApiError {
   return internalError(messageOf(error), error);
 }
 
-async function resolveTarget(request: IncomingMessage, user: User, deps: PodStreamsDeps): Promise<string> {
+async function resolveTarget(request: IncomingMessage, user: User, deps: PodStreamsDeps): Promise<StreamTarget> {
   const url = parseUrl(request.url ?? '/');
   if (!isAdministrator(user)) throw notAllowed(user, 'POST', url.pathname);
   const match = pattern.exec(url.pathname);
@@ -68,15 +72,13 @@ async function resolveTarget(request: IncomingMessage, user: User, deps: PodStre
   if (request.method !== 'GET' && request.method !== 'POST') throw badRequest('Upgrade request required');
   const pod = deps.pod(namespace, name);
   if (pod === undefined) throw notFound(podsName, name);
-  if ((request.headers.upgrade ?? '').toLowerCase() === 'websocket') {
-    throw badRequest('this server does not speak WebSocket here; use SPDY/3.1, as kubectl does next');
-  }
   const { signal } = deps;
   if (kind === 'portforward') {
     const uid = deps.staticUid(namespace, name);
-    const target = uid === undefined ? undefined : await deps.runtime.portForward({ podUid: uid }, { signal });
-    if (target === undefined) throw new NoStream(`pod not found (${JSON.stringify(`${name}_${namespace}`)})`);
-    return target;
+    const ports = isWebSocket(request) ? portsOf(url.searchParams) : [];
+    const found = uid === undefined ? undefined : await deps.runtime.portForward({ podUid: uid, ports }, { signal });
+    if (found === undefined) throw new NoStream(`pod not found (${JSON.stringify(`${name}_${namespace}`)})`);
+    return { url: found, purpose: { kind } };
   }
   const container = chooseContainer(pod, url.searchParams.get('container') ?? '');
   const flag = (key: string): boolean => booleanParameter(url.searchParams, key);
@@ -89,12 +91,23 @@ async function resolveTarget(request: IncomingMessage, user: User, deps: PodStre
   if (kind === 'exec') {
     const command = url.searchParams.getAll('command');
     if (command.length === 0) throw badRequest('you must specify a command');
-    return await deps.runtime.exec({ ...streams, containerId, command }, { signal });
+    return { url: await deps.runtime.exec({ ...streams, containerId, command }, { signal }), purpose: { kind, streams } };
   }
   // Whether an attached container has a terminal is the container's matter, not the request's (H-246).
   const spec = [...pod.spec.containers, ...(pod.spec.initContainers ?? [])].find((c) => c.name === container);
   const hasTty = spec?.tty ?? false;
-  return await deps.runtime.attach({ ...streams, tty: hasTty, stderr: flag('stderr') && !hasTty, containerId }, { signal });
+  const attached = { ...streams, tty: hasTty, stderr: flag('stderr') && !hasTty };
+  return { url: await deps.runtime.attach({ ...attached, containerId }, { signal }), purpose: { kind: 'attach', streams: attached } };
+}
+
+/** `ports=80,90` or repeated: for WebSocket clients whose protocol has no place for them (H-232). */
+function portsOf(query: URLSearchParams): readonly number[] {
+  const texts = query.getAll('ports').flatMap((text) => text.split(','));
+  return texts.map((text) => {
+    const port = /^\d{1,5}$/.test(text) ? Number(text) : 0;
+    if (port < 1 || port > 65535) throw badRequest(`invalid port ${JSON.stringify(text)}: it must be between 1 and 65535`);
+    return port;
+  });
 }
 
 function parseUrl(text: string): URL {

@@ -22,6 +22,7 @@ import type {
   PodUsage,
   RuntimeView,
   StatsView,
+  TroublesView,
 } from '../views.ts';
 import type { KubeletAuth } from './auth.ts';
 import { formatFamilies, mergeExpositions, prometheusContentType } from './prometheus-text.ts';
@@ -45,6 +46,7 @@ export interface KubeletApiDeps {
   readonly stats: StatsView;
   readonly config: ConfigView;
   readonly manifests: ManifestsView;
+  readonly troubles: TroublesView;
   readonly metricsView: MetricsView;
   readonly health: readonly HealthCheck[];
   /** Undefined: everybody may (read-only and health listeners). */
@@ -164,9 +166,9 @@ export class KubeletApi {
     const { app } = this;
     const exposition = (body: string): Response => new Response(body, { headers: { 'Content-Type': prometheusContentType } });
     app.get('/metrics', async () => {
-      const { metricsView, manifests, pods, clock } = this.#deps;
+      const { metricsView } = this.#deps;
       const counted = await metricsView.expose('agent');
-      return exposition(mergeExpositions(counted, stateMetrics(manifests, pods, clock.now())));
+      return exposition(mergeExpositions(counted, stateMetrics(this.#deps)));
     });
     app.get('/metrics/probes', async () => exposition(await this.#deps.metricsView.expose('probes')));
     app.get('/metrics/slis', () => exposition(this.#healthMetrics()));

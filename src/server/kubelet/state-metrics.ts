@@ -1,12 +1,20 @@
 // Numbers that are read off the state at each scrape rather than counted: manifests by verdict, ages and faults of the
-// sources, Pods wanted and active (H-363, H-364).
-import type { Instant } from '../../std/clock.ts';
-import type { ManifestsView, PodsView } from '../views.ts';
-import { type Family, formatFamilies } from './prometheus-text.ts';
+// sources, troubles, Pods wanted and active (H-363, H-364).
+import type { Clock } from '../../std/clock.ts';
+import type { ManifestsView, PodsView, TroublesView } from '../views.ts';
+import { type Family, formatFamilies, type Sample } from './prometheus-text.ts';
 
 const verdicts = ['accepted', 'rejected', 'shadowed', 'ignored'] as const;
 
-export function stateMetrics(manifests: ManifestsView, pods: PodsView, now: Instant): string {
+export interface StateMetricsDeps {
+  readonly manifests: ManifestsView;
+  readonly troubles: TroublesView;
+  readonly pods: PodsView;
+  readonly clock: Clock;
+}
+
+export function stateMetrics({ manifests, troubles, pods, clock }: StateMetricsDeps): string {
+  const now = clock.now();
   const all = manifests.manifests();
   const sources = manifests.sources();
   const wanted = pods.list().filter((pod) => pod.metadata.deletionTimestamp === undefined);
@@ -37,8 +45,26 @@ export function stateMetrics(manifests: ManifestsView, pods: PodsView, now: Inst
       type: 'gauge',
       samples: sources.map(({ source, location, fault }) => ({ labels: { source, location }, value: fault === undefined ? 0 : 1 })),
     },
+    {
+      name: 'pinpod_troubles',
+      help: 'What pinpod doctor finds wrong now, by area and cause',
+      type: 'gauge',
+      samples: counted(troubles.report().troubles.map(({ severity, area, cause }) => ({ severity, area, cause }))),
+    },
     { name: 'kubelet_desired_pods', help: '[ALPHA] Pods the sources want', type: 'gauge', samples: byStatic(wanted.length) },
     { name: 'kubelet_active_pods', help: '[ALPHA] Pods that are not finished', type: 'gauge', samples: byStatic(active.length) },
   ];
   return formatFamilies(families);
+}
+
+/** How often each set of labels occurs. */
+function counted(all: readonly Readonly<Record<string, string>>[]): readonly Sample[] {
+  const counts = new Map<string, { readonly labels: Readonly<Record<string, string>>; value: number }>();
+  for (const labels of all) {
+    const key = JSON.stringify(labels);
+    const sample = counts.get(key) ?? { labels, value: 0 };
+    sample.value += 1;
+    counts.set(key, sample);
+  }
+  return [...counts.values()];
 }

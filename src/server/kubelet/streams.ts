@@ -2,10 +2,13 @@
 // upgrade request → the runtime's streaming server.
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
+import type { Clock } from '../../std/clock.ts';
 import { messageOf, RuntimeError } from '../../std/errors.ts';
 import type { Logger } from '../../std/log.ts';
 import { writeResponse } from '../listener.ts';
-import { passThrough } from '../pass-through.ts';
+import { connectStream } from '../streams/connect-stream.ts';
+import type { StreamTarget } from '../streams/stream-request.ts';
+import { isWebSocket } from '../streams/web-socket.ts';
 import type { User } from '../user.ts';
 import type { PodsView, RuntimeView } from '../views.ts';
 import { debugDisabled, findPod, findRunning, sameUid, type ToStaticUid } from './app.ts';
@@ -18,6 +21,7 @@ export interface KubeletStreamsDeps {
   readonly auth: KubeletAuth | undefined;
   readonly enableDebuggingHandlers: boolean;
   readonly toStaticUid?: ToStaticUid | undefined;
+  readonly clock: Clock;
   readonly log: Logger;
   readonly signal: AbortSignal;
 }
@@ -37,8 +41,8 @@ export async function kubeletStream(
   deps: KubeletStreamsDeps,
 ): Promise<void> {
   const target = await resolve(request, user, deps);
-  if (typeof target === 'string') {
-    await passThrough({ request, socket, head, target: new URL(target) }, { log: deps.log, signal: deps.signal });
+  if ('url' in target) {
+    await connectStream({ request, socket, head, target: new URL(target.url) }, target.purpose, deps);
     return;
   }
   writeResponse(socket, target.code, 'Refused', { 'Content-Type': 'text/plain; charset=utf-8', ...target.headers }, target.message);
@@ -46,7 +50,7 @@ export async function kubeletStream(
 
 const refuse = (code: number, message: string): Refusal => ({ code, message });
 
-async function resolve(request: IncomingMessage, user: User, deps: KubeletStreamsDeps): Promise<string | Refusal> {
+async function resolve(request: IncomingMessage, user: User, deps: KubeletStreamsDeps): Promise<StreamTarget | Refusal> {
   let url: URL;
   let segments: readonly string[];
   try {
@@ -62,7 +66,12 @@ async function resolve(request: IncomingMessage, user: User, deps: KubeletStream
   if (authorization?.allowed === false) return refuse(authorization.code, authorization.message);
   if (deps.auth === undefined || !deps.enableDebuggingHandlers) return refuse(405, `${debugDisabled}\n`);
   try {
-    if (kind === 'portForward') return await portForward({ namespace, pod, uid: third }, deps);
+    if (kind === 'portForward') {
+      // The legacy WebSocket protocol has no other place for them (H-232).
+      const ports = isWebSocket(request) ? url.searchParams.getAll('port').map(Number) : [];
+      if (!ports.every((port) => Number.isInteger(port) && port > 0 && port < 65536)) return refuse(400, 'invalid port');
+      return await portForward({ namespace, pod, uid: third, ports }, deps);
+    }
     const target = fourth === undefined ? { uid: undefined, container: third ?? '' } : { uid: third, container: fourth };
     return await containerStream(kind === 'exec' ? 'exec' : 'attach', { namespace, pod, ...target }, url.searchParams, deps);
   } catch (error) {
@@ -75,15 +84,22 @@ async function resolve(request: IncomingMessage, user: User, deps: KubeletStream
 }
 
 async function portForward(
-  { namespace, pod, uid }: { readonly namespace: string; readonly pod: string; readonly uid: string | undefined },
+  {
+    namespace,
+    pod,
+    uid,
+    ports,
+  }: { readonly namespace: string; readonly pod: string; readonly uid: string | undefined; readonly ports: readonly number[] },
   deps: KubeletStreamsDeps,
-): Promise<string | Refusal> {
+): Promise<StreamTarget | Refusal> {
   const { toStaticUid = sameUid } = deps;
   const found = findPod(deps.pods, namespace, pod);
   if (found === undefined) return refuse(404, 'pod does not exist');
   if (uid !== undefined && uid !== '' && toStaticUid(uid) !== found.metadata.uid) return refuse(404, 'pod not found');
-  const url = await deps.runtime.portForward({ podUid: found.metadata.uid }, { signal: deps.signal });
-  return url ?? refuse(500, `pod not found (${JSON.stringify(`${pod}_${namespace}`)})`);
+  const url = await deps.runtime.portForward({ podUid: found.metadata.uid, ports }, { signal: deps.signal });
+  return url === undefined
+    ? refuse(500, `pod not found (${JSON.stringify(`${pod}_${namespace}`)})`)
+    : { url, purpose: { kind: 'portforward' } };
 }
 
 async function containerStream(
@@ -91,7 +107,7 @@ async function containerStream(
   target: { readonly namespace: string; readonly pod: string; readonly uid: string | undefined; readonly container: string },
   query: URLSearchParams,
   deps: KubeletStreamsDeps,
-): Promise<string | Refusal> {
+): Promise<StreamTarget | Refusal> {
   const flag = (name: string): boolean => query.get(name) === '1';
   const tty = flag('tty');
   const streams = { tty, stdin: flag('input'), stdout: flag('output'), stderr: flag('error') && !tty };
@@ -102,9 +118,13 @@ async function containerStream(
     return refuse(found.code, isGone ? `container ${target.container} not found in pod ${target.pod}_${target.namespace}` : found.message);
   }
   const { containerId, pod } = found;
-  if (kind === 'exec')
-    return await deps.runtime.exec({ ...streams, containerId, command: query.getAll('command') }, { signal: deps.signal });
+  if (kind === 'exec') {
+    const command = query.getAll('command');
+    return { url: await deps.runtime.exec({ ...streams, containerId, command }, { signal: deps.signal }), purpose: { kind, streams } };
+  }
   const spec = [...pod.spec.containers, ...(pod.spec.initContainers ?? [])].find((c) => c.name === target.container);
   const hasTty = spec?.tty ?? false;
-  return await deps.runtime.attach({ ...streams, tty: hasTty, stderr: flag('error') && !hasTty, containerId }, { signal: deps.signal });
+  const attached = { ...streams, tty: hasTty, stderr: flag('error') && !hasTty };
+  const url = await deps.runtime.attach({ ...attached, containerId }, { signal: deps.signal });
+  return { url, purpose: { kind, streams: attached } };
 }
