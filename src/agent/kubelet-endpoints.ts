@@ -8,6 +8,8 @@ const retryMs = 5_000;
 
 export interface KubeletEndpointsDeps extends KubeletServerDeps {
   readonly events: EventSink;
+  /** Why the ports are not served; undefined when they are. */
+  readonly onFault: (message: string | undefined) => void;
 }
 
 /** Serves until the signal aborts. A start that fails is told once, with a log line and an Event, and tried every five seconds. */
@@ -21,12 +23,15 @@ export async function serveKubeletEndpoints(
     const server = new KubeletServer(options, deps);
     try {
       await server.start();
+      told = false;
+      deps.onFault(undefined);
       deps.log.info('kubelet endpoints', { ...server.ports });
       await deps.clock.sleep(Number.MAX_SAFE_INTEGER, signal);
     } catch (error) {
       signal.throwIfAborted();
+      const message = `kubelet endpoints cannot be served yet: ${messageOf(error)}`;
+      deps.onFault(message);
       if (!told) {
-        const message = `kubelet endpoints cannot be served yet: ${messageOf(error)}`;
         deps.log.warn(message);
         const node = { kind: 'Node' as const, namespace: '', name: config.nodeName, uid: config.nodeName };
         deps.events.record(node, 'Warning', 'KubeletEndpointsFailed', message);

@@ -10,6 +10,7 @@ import type { PodConfig } from '../podconfig/pod-config.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import type { DiffView } from '../server/diff-api.ts';
 import { KubeServer } from '../server/kube-server.ts';
+import type { ManifestsView } from '../server/views.ts';
 import { FileSource } from '../source/file.ts';
 import type { PodSource } from '../source/source.ts';
 import type { StatusStore } from '../status/status-store.ts';
@@ -23,6 +24,7 @@ import type { PodEngine } from './pod-engine.ts';
 import { podsView } from './pods-view.ts';
 import { runtimeView } from './runtime-view.ts';
 import { AgentStats } from './stats-view.ts';
+import { Troubles } from './troubles.ts';
 import { kubeVersion } from './version.ts';
 
 export interface ServersOptions {
@@ -36,7 +38,7 @@ export interface ServersDeps extends AgentBase {
   readonly status: StatusStore;
   readonly podConfig: PodConfig;
   readonly sources: readonly PodSource[];
-  readonly engine: Pick<PodEngine, 'pleg' | 'workers' | 'planOptions'>;
+  readonly engine: Pick<PodEngine, 'pleg' | 'state' | 'workers' | 'planOptions'>;
   readonly nodes: NodeFeed;
   /** Undefined on a machine that has joined no cluster. */
   readonly cluster: ClusterMode | undefined;
@@ -46,20 +48,22 @@ export interface ServersDeps extends AgentBase {
 export async function startServers({ loaded, layout, cgroup }: ServersOptions, deps: ServersDeps, life: Lifetime): Promise<void> {
   const { config } = loaded;
   const { clock, logger: log, runtime, status, podConfig, events, metrics, engine } = deps;
+  const pods = podsView(status, clock);
+  const manifests = manifestsView(config, podConfig);
+  let portFault: string | undefined;
+  const troubles = new Troubles(loaded, {
+    ...{ pods, manifests, events, clock },
+    runtimeError: () => engine.state.runtimeError ?? engine.pleg.unhealthyReason(),
+    networkError: () => engine.state.networkError,
+    pressure: () => deps.nodes.pressure,
+    portFault: () => portFault,
+    faults: deps.cluster?.faults,
+  });
+  life.spawn('troubles', (o) => troubles.run(o));
   const views = {
-    pods: podsView(status, clock),
+    ...{ pods, manifests, troubles },
     runtime: runtimeView(runtime),
     stats: new AgentStats({ config, cgroup, layout }, { runtime, status, clock, log }),
-    manifests: {
-      manifests: () => podConfig.manifests().map((report) => ({ ...report, source: report.path.includes('://') ? 'http' : 'file' })),
-      sources: () =>
-        podConfig.sources().map(({ source, fault, readAt }) => ({
-          source,
-          location: (source === 'http' ? config.staticPodUrl : config.staticPodPath) ?? '',
-          readAt,
-          fault,
-        })),
-    },
     diff: diffOf(config, deps),
     config: {
       kubelet: () => toDocuments(loaded)[0] ?? {},
@@ -100,10 +104,26 @@ export async function startServers({ loaded, layout, cgroup }: ServersOptions, d
       cluster === undefined
         ? {}
         : { reviews: cluster.reviews, serving: cluster.serving, toStaticUid: (uid: string) => cluster.uids.toStatic(uid) };
+    const onFault = (message: string | undefined): void => {
+      portFault = message;
+    };
     life.spawn('kubelet endpoints', (o) =>
-      serveKubeletEndpoints(config, { ...views, ...ofCluster, events, metrics, metricsView: metrics }, o),
+      serveKubeletEndpoints(config, { ...views, ...ofCluster, events, metrics, metricsView: metrics, onFault }, o),
     );
   }
+}
+
+function manifestsView({ staticPodUrl, staticPodPath }: AgentConfig, podConfig: PodConfig): ManifestsView {
+  return {
+    manifests: () => podConfig.manifests().map((report) => ({ ...report, source: report.path.includes('://') ? 'http' : 'file' })),
+    sources: () =>
+      podConfig.sources().map(({ source, fault, readAt }) => ({
+        source,
+        location: (source === 'http' ? staticPodUrl : staticPodPath) ?? '',
+        readAt,
+        fault,
+      })),
+  };
 }
 
 function diffOf({ staticPodPath }: AgentConfig, { sources, podConfig, status, clock, engine }: ServersDeps): DiffView | undefined {

@@ -6,6 +6,7 @@ import { type LoadedConfig, loadConfig } from '../config/load.ts';
 import { ConfigError, messageOf } from '../std/errors.ts';
 import { AgentClient, CommandError } from './client.ts';
 import { diff } from './diff.ts';
+import { type DoctorTarget, doctor } from './doctor.ts';
 import { type GetOptions, get } from './get.ts';
 import { kubeconfig } from './kubeconfig.ts';
 import { logs } from './logs.ts';
@@ -47,7 +48,7 @@ export async function main(input: CliInput): Promise<number> {
     },
   );
 
-  const client = (command: Command): AgentClient => new AgentClient({ socketPath: socketPath(command, input) });
+  const client = (command: Command): AgentClient => new AgentClient({ socketPath: loadFor(command, input).config.agentSocketPath });
   talking(program.command('get <resource> [name]').description('list pods, nodes, events, namespaces as kubectl does'))
     .option('-n, --namespace <namespace>', 'namespace', 'default')
     .option('-A, --all-namespaces', 'all namespaces', false)
@@ -71,6 +72,29 @@ export async function main(input: CliInput): Promise<number> {
     .option('--all-containers', 'of all containers', false)
     .action(async (pod: string, options: LogsFlags, command: Command) => {
       done(await logs({ ...options, pod }, { client: client(command), io }));
+    });
+  talking(program.command('doctor').description('what is wrong here, and what to do about it; exits with 1 when something is'))
+    .option('-o, --output <format>', 'json')
+    .action(async (options: { output?: string }, command: Command) => {
+      const target = (): DoctorTarget => {
+        const { config, warnings } = loadFor(command, input);
+        return {
+          socketPath: config.agentSocketPath,
+          runtimeEndpoint: config.containerRuntimeEndpoint,
+          manifestPath: config.staticPodPath,
+          warnings,
+        };
+      };
+      const validate = async (path: string): Promise<readonly string[]> => {
+        let text = '';
+        const out = async (part: string | Uint8Array): Promise<void> => {
+          text += String(part);
+        };
+        const { nodeName } = loadFor(command, input).config;
+        await runValidate({ paths: [path], nodeName }, { ...io, out, err: async () => undefined });
+        return text.split('\n').filter((line) => line !== '');
+      };
+      done(await doctor({ output: jsonOutput(options) }, { io, target, validate }));
     });
   talking(program.command('manifests').description('what became of every manifest, and why'))
     .option('-o, --output <format>', 'json')
@@ -149,13 +173,14 @@ function talking(command: Command): Command {
     .option('--config <path>', 'the configuration the agent was started with');
 }
 
-function socketPath(command: Command, input: CliInput): string {
+/** The configuration of the agent that a command talks to. */
+function loadFor(command: Command, input: CliInput): LoadedConfig {
   const options = command.opts<{ runDir?: string; config?: string }>();
   const flags = {
     ...(options.runDir === undefined ? {} : { 'run-dir': [options.runDir] }),
     ...(options.config === undefined ? {} : { config: [options.config] }),
   };
-  return loadConfig({ flags, env: input.env }).config.agentSocketPath;
+  return loadConfig({ flags, env: input.env });
 }
 
 function addConfigFlags(command: Command): Command {

@@ -2,6 +2,7 @@
 
 import type { Event, Lease, Node } from '../../src/api/gen/kubernetes.ts';
 import type { Pod } from '../../src/api/pod.ts';
+import type { Trouble } from '../../src/api/trouble.ts';
 import type {
   ConfigView,
   ContainerInstance,
@@ -13,6 +14,7 @@ import type {
   RuntimeView,
   SourceStatus,
   StatsView,
+  TroublesView,
 } from '../../src/server/views.ts';
 import { systemClock, toRfc3339 } from '../../src/std/clock.ts';
 
@@ -240,12 +242,14 @@ export interface FakeViews {
   readonly runtime: FakeRuntimeView;
   readonly stats: FakeStatsView;
   readonly manifests: ManifestsView & { list: ManifestStatus[]; places: SourceStatus[] };
+  readonly troubles: TroublesView & { list: Trouble[] };
   readonly config: ConfigView;
 }
 
 export function fakeViews(pods: readonly Pod[] = []): FakeViews {
   const list: ManifestStatus[] = [];
   const places: SourceStatus[] = [];
+  const troubles: Trouble[] = [];
   return {
     pods: new FakeFeed(pods),
     nodes: new FakeFeed([nodeOf()]),
@@ -254,6 +258,7 @@ export function fakeViews(pods: readonly Pod[] = []): FakeViews {
     runtime: new FakeRuntimeView(),
     stats: new FakeStatsView(),
     manifests: { list, places, manifests: () => list, sources: () => places },
+    troubles: { list: troubles, report: () => ({ areas: ['runtime', 'manifests'], troubles }) },
     config: {
       kubelet: () => ({ kind: 'KubeletConfiguration', apiVersion: 'kubelet.config.k8s.io/v1beta1', syncFrequency: '1m0s' }),
       agent: () => ({ kind: 'AgentConfiguration' }),
