@@ -121,10 +121,7 @@ async function startAgent(containerd: TestContainerd, manifests: string): Promis
   };
   const config = path.join(containerd.dir, 'agent.yaml');
   writeFileSync(config, `${JSON.stringify(kubelet)}\n---\n${JSON.stringify(agent)}\n`);
-  const bundle = path.join(checkout, 'dist', 'pinpod.cjs');
-  const child = spawn(process.execPath, ['--max-semi-space-size=1', '--optimize-for-size', bundle, 'run', '--config', config], {
-    stdio: ['ignore', 'ignore', 'inherit'],
-  });
+  const child = spawn(path.join(checkout, 'bin', 'pinpod'), ['run', '--config', config], { stdio: ['ignore', 'ignore', 'inherit'] });
   await once(child, 'spawn');
   return child;
 }

@@ -113,10 +113,7 @@ function writeConfig(demo: Demo, imagesDir: string): string {
 }
 
 function startAgent(config: string): ChildProcess {
-  const bundle = path.join(checkout, 'dist', 'pinpod.cjs');
-  return spawn(process.execPath, ['--max-semi-space-size=1', '--optimize-for-size', bundle, 'run', '--config', config], {
-    stdio: 'inherit',
-  });
+  return spawn(path.join(checkout, 'bin', 'pinpod'), ['run', '--config', config], { stdio: 'inherit' });
 }
 
 /** The Pods as the agent shows them; none while it does not answer. */

@@ -1,11 +1,30 @@
 // Bundles src/ and the npm packages it uses into dist/pinpod.cjs: one CommonJS file starts faster and stays smaller
-// than ES modules do, and runs on Node 20 and later.
-import { mkdirSync, readdirSync, statSync } from 'node:fs';
+// than ES modules do, and runs on Node 20 and later. Large packages that most agents never load are files of their own
+// beside it: Node keeps the whole text of a file for as long as one function of it lives.
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import path from 'node:path';
-import { buildSync } from 'esbuild';
+import { type BuildOptions, build, type Plugin } from 'esbuild';
+import { SetupError } from './system.ts';
 
 const entry = 'src/main.ts';
 const target = 'dist/pinpod.cjs';
+
+/** Imported with `import()` only; by package name, the file. */
+const apart: Readonly<Record<string, string>> = {
+  '@kubernetes/client-node': 'client-node.cjs',
+  '@peculiar/x509': 'x509.cjs',
+};
+
+const common = {
+  bundle: true,
+  platform: 'node',
+  format: 'cjs',
+  target: 'node20',
+  minifySyntax: true,
+  minifyWhitespace: true,
+  legalComments: 'none',
+  logLevel: 'warning',
+} satisfies BuildOptions;
 
 export function bundleIsUpToDate(checkout: string): boolean {
   const made = statSync(path.join(checkout, target), { throwIfNoEntry: false })?.mtimeMs;
@@ -14,21 +33,34 @@ export function bundleIsUpToDate(checkout: string): boolean {
   return inputs.every((name) => statSync(path.join(checkout, name)).mtimeMs <= made);
 }
 
-export function bundle(checkout: string): void {
-  mkdirSync(path.join(checkout, 'dist'), { recursive: true });
-  buildSync({
-    absWorkingDir: checkout,
-    entryPoints: [entry],
-    outfile: target,
-    bundle: true,
-    platform: 'node',
-    format: 'cjs',
-    target: 'node20',
-    minifySyntax: true,
-    minifyWhitespace: true,
-    legalComments: 'none',
-    logLevel: 'warning',
-  });
+export async function bundle(checkout: string): Promise<void> {
+  const folder = path.dirname(target);
+  mkdirSync(path.join(checkout, folder), { recursive: true });
+  for (const [name, file] of Object.entries(apart)) {
+    await build({ ...common, absWorkingDir: checkout, entryPoints: [name], outfile: path.join(folder, file) });
+  }
+  const leaveApart: Plugin = {
+    name: 'apart',
+    setup: ({ onResolve }) => {
+      onResolve({ filter: /^@/ }, ({ path: name }) => {
+        const file = apart[name];
+        return file === undefined ? undefined : { path: `./${file}`, external: true };
+      });
+    },
+  };
+  // Last, for it says whether all is up to date.
+  await build({ ...common, absWorkingDir: checkout, entryPoints: [entry], outfile: target, plugins: [leaveApart] });
+  requireAscii(path.join(checkout, target));
+}
+
+/** One character beyond ASCII, and V8 keeps the whole text with two bytes for each: megabytes for the life of the agent. */
+function requireAscii(file: string): void {
+  const text = readFileSync(file, 'latin1');
+  // esbuild escapes strings, not regular expressions.
+  const at = text.search(/[\x80-\xff]/);
+  if (at < 0) return;
+  rmSync(file);
+  throw new SetupError(`the bundle has a character that is not ASCII, write it as \\u in: ${text.slice(Math.max(0, at - 60), at + 20)}`);
 }
 
 function filesBelow(checkout: string, folder: string): readonly string[] {

@@ -101,18 +101,28 @@ export function oneOf<const T extends string>(...values: readonly T[]): Kind<T> 
   return scalar('string', { enum: values }, check, check);
 }
 
-const unitMs: Readonly<Record<string, number>> = { ns: 1e-6, us: 1e-3, µs: 1e-3, μs: 1e-3, ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
+// The micro sign and the Greek letter, escaped: the bundle is ASCII (scripts/setup/bundle.ts).
+const unitMs: Readonly<Record<string, number>> = {
+  ns: 1e-6,
+  us: 1e-3,
+  '\u00b5s': 1e-3,
+  '\u03bcs': 1e-3,
+  ms: 1,
+  s: 1000,
+  m: 60_000,
+  h: 3_600_000,
+};
 
 /** A Go duration (`1m30s`, `500ms`, `0`) in milliseconds. */
 export function parseDuration(s: string): number | Invalid {
-  const match = /^([+-]?)((?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+$/.exec(s);
+  const match = /^([+-]?)((?:\d+\.?\d*|\.\d+)(?:ns|us|\u00b5s|\u03bcs|ms|s|m|h))+$/.exec(s);
   if (s === '0' || s === '+0' || s === '-0') return 0;
   if (match === null) {
     const why = /^[+-]?(\d+\.?\d*|\.\d+)$/.test(s) ? 'must have a unit, such as 30s or 1m30s' : 'must be a duration, such as 30s or 1m30s';
     return new Invalid(`Invalid value: ${JSON.stringify(s)}: ${why}`);
   }
   let ms = 0;
-  for (const [, amount = '', unit = ''] of s.matchAll(/(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)/g))
+  for (const [, amount = '', unit = ''] of s.matchAll(/(\d+\.?\d*|\.\d+)(ns|us|\u00b5s|\u03bcs|ms|s|m|h)/g))
     ms += Number.parseFloat(amount) * (unitMs[unit] ?? 0);
   return match[1] === '-' ? -ms : ms;
 }
