@@ -21,6 +21,8 @@ export type ActionOutcome =
 
 /** The delay after the first failure of an action, doubling up to the longest, in milliseconds. */
 const retry = { firstMs: 1_000, longestMs: 15_000 };
+/** A container that could not be started is made anew; each is its own first failure. */
+const startRetryMs = 10_000;
 
 /** To be called when an action is begun: a kill counts its grace from here. */
 export function rememberStart(memory: PodMemory, action: Action, now: Instant): PodMemory {
@@ -40,7 +42,7 @@ export function rememberOutcome(memory: PodMemory, pod: Pod, action: Action, out
   const failures = new Map(memory.failures);
   if (outcome.kind === 'failed') {
     const count = (failures.get(key)?.count ?? 0) + 1;
-    const delayMs = Math.min(retry.firstMs * 2 ** (count - 1), retry.longestMs);
+    const delayMs = action.type === 'StartContainer' ? startRetryMs : Math.min(retry.firstMs * 2 ** (count - 1), retry.longestMs);
     failures.set(key, { count, message: outcome.message, retryAt: outcome.retryAt ?? now + delayMs });
     return { ...failed({ ...memory, failures }, action), waiting: withReason(memory, action, outcome.waiting) };
   }

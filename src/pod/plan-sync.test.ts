@@ -615,7 +615,15 @@ table('3.5 regular containers', [
     actions: ['RemoveContainer app0'],
   },
   {
-    name: 'created, but the start failed: made anew',
+    name: 'created, but the start failed: nothing for a while, and the next is not held up (L-159)',
+    spec: two,
+    containers: [app({ state: 'created' })],
+    memory: { failures: new Map([['StartContainer/app0', { count: 1, retryAt: now + 4_000, message: 'no' }]]) },
+    wakeAt: now + 4_000,
+    actions: [create('side')],
+  },
+  {
+    name: 'then it is made anew (L-131)',
     containers: [app({ state: 'created' })],
     memory: { failures: new Map([['StartContainer/app0', { count: 1, retryAt: now - 1, message: 'no' }]]) },
     actions: ['RemoveContainer app0'],

@@ -236,8 +236,12 @@ class ContainerPass {
     const record = this.#newest(container);
     if (record?.state === 'created') {
       const start: Action = { type: 'StartContainer', container: container.name, containerId: record.id };
-      const isUsable =
-        record.sandboxId === this.#sandbox.id && !memory.failures.has(actionKey(start)) && !this.#hasChanged(container, record);
+      const failure = memory.failures.get(actionKey(start));
+      if (failure !== undefined && failure.retryAt > now) {
+        this.#draft.wake(failure.retryAt);
+        return;
+      }
+      const isUsable = record.sandboxId === this.#sandbox.id && failure === undefined && !this.#hasChanged(container, record);
       this.#isBusy = this.#draft.want(isUsable ? start : removeContainer(record, true)) || this.#isBusy;
       return;
     }
