@@ -53,7 +53,9 @@ export class Agent {
   async run({ signal, onReady }: { readonly signal: AbortSignal; readonly onReady: () => void }): Promise<void> {
     const { config, warnings } = this.#options.loaded;
     for (const warning of warnings) this.#deps.logger.warn(warning);
-    for (const folder of [config.rootDir, config.runDir, config.podLogsDir]) await mkdir(folder, { recursive: true, mode: 0o750 });
+    for (const folder of [config.rootDir, config.podLogsDir]) await mkdir(folder, { recursive: true, mode: 0o750 });
+    // The first process of a Pod with a user namespace, who is nobody here, must get to its root through it.
+    await mkdir(config.runDir, { recursive: true, mode: 0o711 });
     const life = new Lifetime({ signal }, this.#deps);
     try {
       await this.#start(life);

@@ -4,7 +4,7 @@ import { readdir } from 'node:fs/promises';
 import path from 'node:path';
 import type { EventSink } from '../api/events.ts';
 import type { Container } from '../api/gen/kubernetes.ts';
-import { allContainers, type Pod } from '../api/pod.ts';
+import { allContainers, formatPod, type Pod } from '../api/pod.ts';
 import type { Action, ActionType } from '../pod/action.ts';
 import { buildContainerConfig } from '../pod/container-config.ts';
 import { containerObject, podObject } from '../pod/event-object.ts';
@@ -69,7 +69,9 @@ export class PodExecutor {
     } catch (error) {
       if (signal.aborted) throw signal.reason;
       // What is not one of ours is a bug or the machine's; either way this Pod alone has a problem.
-      if (!(error instanceof AgentError)) this.#deps.logger.error('action failed unexpectedly', { action: action.type, error });
+      if (!(error instanceof AgentError)) {
+        this.#deps.logger.error('action failed unexpectedly', { pod: formatPod(this.#pod()), action: action.type, error });
+      }
       return this.#explain(action, error);
     }
   }
@@ -259,7 +261,7 @@ export class PodExecutor {
         return waiting(reason, message, undefined);
       }
       default:
-        this.#deps.logger.warn('action failed', { action: action.type, error: message });
+        this.#deps.logger.warn('action failed', { pod: formatPod(this.#pod()), action: action.type, error: message });
         return { kind: 'failed', message };
     }
   }

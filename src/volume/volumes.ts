@@ -6,7 +6,7 @@
 //   <rootDir>/pods/.removing-<uid>                                    torn down, being deleted
 import { chmod, lstat, mkdir, open, readdir, readFile, realpath, rename, rm, rmdir, stat, writeFile } from 'node:fs/promises';
 import type { Container, EmptyDirVolumeSource, Volume } from '../api/gen/kubernetes.ts';
-import type { Pod } from '../api/pod.ts';
+import { formatPod, type Pod } from '../api/pod.ts';
 import { wholeUnits } from '../pod/amounts.ts';
 import type { Problems } from '../pod/build-result.ts';
 import { isReadOnlyVolume, type MountPlan, planMounts, usedVolumes, userMappings } from '../pod/container-mounts.ts';
@@ -132,7 +132,7 @@ export class Volumes {
     if (problem !== undefined) throw new VolumeError('mounts', problem, { reason: 'CreateContainerConfigError' });
     const mounts: Mount[] = [];
     for (const [index, plan] of plans.entries()) {
-      mounts.push({ ...plan.mount, hostPath: await this.#hostPath(podDir, container, plan, index, signal) });
+      mounts.push({ ...plan.mount, hostPath: await this.#hostPath(pod, podDir, container, plan, index, signal) });
     }
     const hosts = await this.#hostsMount(pod, podDir, container, context);
     const termination = await this.#terminationMount(podDir, container, context);
@@ -294,7 +294,7 @@ export class Volumes {
     }
   }
 
-  async #hostPath(podDir: string, container: Container, plan: MountPlan, index: number, signal: AbortSignal): Promise<string> {
+  async #hostPath(pod: Pod, podDir: string, container: Container, plan: MountPlan, index: number, signal: AbortSignal): Promise<string> {
     if (plan.volume.image !== undefined) return '';
     const base = hostPathOf(podDir, plan.volume);
     if (base === undefined) {
@@ -310,17 +310,17 @@ export class Volumes {
     const target = `${podDir}/volume-subpaths/${plan.volume.name}/${container.name}/${index}`;
     const where = `for volumeMount ${JSON.stringify(plan.volume.name)} of container ${JSON.stringify(container.name)}`;
     // The texts say no more, so that a container learns nothing of the node (L-237).
-    await this.#orHidden(makeInside(base, plan.subPath), `failed to create subPath directory ${where}`, signal);
-    await this.#orHidden(this.#bindInside(base, plan.subPath, target, signal), `failed to prepare subPath ${where}`, signal);
+    await this.#orHidden(pod, makeInside(base, plan.subPath), `failed to create subPath directory ${where}`, signal);
+    await this.#orHidden(pod, this.#bindInside(base, plan.subPath, target, signal), `failed to prepare subPath ${where}`, signal);
     return target;
   }
 
-  async #orHidden(work: Promise<void>, message: string, signal: AbortSignal): Promise<void> {
+  async #orHidden(pod: Pod, work: Promise<void>, message: string, signal: AbortSignal): Promise<void> {
     try {
       await work;
     } catch (cause) {
       signal.throwIfAborted();
-      this.#deps.log.warn('subpath not usable', { error: messageOf(cause) });
+      this.#deps.log.warn('subpath not usable', { pod: formatPod(pod), error: messageOf(cause) });
       throw new VolumeError('subpath', message, { cause, reason: 'CreateContainerConfigError' });
     }
   }

@@ -75,11 +75,13 @@ const forever = new AbortController().signal;
 const prefix = 'ppt-';
 let started = 0;
 
-function binDirs(version: ContainerdRelease): readonly string[] {
+/** Where the programs of that release are; none for the machine's own. */
+export function binDirs(version: ContainerdRelease): readonly string[] {
   return version === 'debian' ? [] : [path.join(checkout, '.cache', 'containerd', version, 'usr', 'bin')];
 }
 
-const newRunc = path.join(checkout, '.cache', 'containerd', 'sid-runc');
+/** The folder of a runc that knows idmapped mounts. */
+export const newRunc = path.join(checkout, '.cache', 'containerd', 'sid-runc');
 
 /** Why `runc: 'sid'` cannot be asked for here; undefined when it can. */
 export function whyNoNewRunc(): string | undefined {

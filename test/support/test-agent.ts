@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import path from 'node:path';
 import type { Pod } from '../../src/api/gen/kubernetes.ts';
@@ -67,6 +67,12 @@ export interface TestAgentOptions {
   readonly endpoint?: string;
   /** Fields of KubeletConfiguration on top of those the test agent sets itself. */
   readonly kubelet?: Readonly<Record<string, unknown>>;
+  /** Image archives by file name, beside the offline images. */
+  readonly archives?: () => Promise<Readonly<Record<string, Buffer>>>;
+  /** Folders of programs for its private containerd, before those of the machine. */
+  readonly binDirs?: readonly string[];
+  /** In a mount namespace of its own whose mounts are shared: for mountPropagation on machines where `/` is not. */
+  readonly sharedMounts?: boolean;
 }
 
 export class TestAgent {
@@ -84,12 +90,13 @@ export class TestAgent {
   readonly daemon: PrivateContainerd;
   output = '';
   readonly #endpoint: string | undefined;
-  readonly #kubelet: Readonly<Record<string, unknown>>;
+  readonly #options: TestAgentOptions;
   #process: ChildProcess | undefined;
 
-  constructor({ endpoint, kubelet = {} }: TestAgentOptions = {}) {
+  constructor(agentOptions: TestAgentOptions = {}) {
+    const { endpoint } = agentOptions;
+    this.#options = agentOptions;
     this.#endpoint = endpoint;
-    this.#kubelet = kubelet;
     this.daemon = new PrivateContainerd(
       {
         rootDir: this.rootDir,
@@ -119,6 +126,13 @@ export class TestAgent {
 
   async configure(): Promise<void> {
     mkdirSync(this.folder, { recursive: true });
+    const archives = Object.entries((await this.#options.archives?.()) ?? {});
+    const ownImages = path.join(this.dir, 'images');
+    if (archives.length > 0) {
+      mkdirSync(ownImages);
+      for (const name of readdirSync(imagesDir)) symlinkSync(path.join(imagesDir, name), path.join(ownImages, name));
+      for (const [name, bytes] of archives) writeFileSync(path.join(ownImages, name), bytes);
+    }
     const kubelet = {
       apiVersion: 'kubelet.config.k8s.io/v1beta1',
       kind: 'KubeletConfiguration',
@@ -127,16 +141,21 @@ export class TestAgent {
       cgroupRoot: this.cgroupRoot,
       cgroupDriver: 'cgroupfs',
       enforceNodeAllocatable: ['none'],
-      ...this.#kubelet,
+      ...this.#options.kubelet,
     };
     const agent = {
       apiVersion: 'pinpod.io/v1alpha1',
       kind: 'AgentConfiguration',
       rootDir: this.rootDir,
       runDir: this.runDir,
-      imagesDir,
+      imagesDir: archives.length > 0 ? ownImages : imagesDir,
       kubeAPI: { port: await freePort() },
-      privateContainerd: { mode: this.#endpoint === undefined ? 'always' : 'never', bridge: this.bridge, pauseImage: offlineImages.pause },
+      privateContainerd: {
+        mode: this.#endpoint === undefined ? 'always' : 'never',
+        bridge: this.bridge,
+        pauseImage: offlineImages.pause,
+        ...(this.#options.binDirs === undefined ? {} : { binDirs: this.#options.binDirs }),
+      },
     };
     writeFileSync(path.join(this.dir, 'config.yaml'), `${JSON.stringify(kubelet)}\n---\n${JSON.stringify(agent)}\n`);
   }
@@ -151,12 +170,56 @@ export class TestAgent {
     const node = path.join(checkout, 'node_modules', '.bin', 'node');
     // It ends with the test, however that ends.
     const command = ['--pdeathsig', 'KILL', node, path.join(checkout, 'src', 'main.ts'), 'run', ...this.#flags];
-    const child = spawn('setpriv', command, { stdio: ['ignore', 'ignore', 'pipe'] });
+    const launcher = this.#options.sharedMounts === true ? ['unshare', '--mount', '--propagation', 'shared'] : [];
+    const [program = '', ...args] = [...launcher, 'setpriv', ...command];
+    const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'] });
     this.#process = child;
     child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       this.output += text;
     });
     await eventually(this, 'the agent answers', () => this.pods());
+  }
+
+  get pid(): number {
+    return this.#process?.pid ?? 0;
+  }
+
+  /** Runs a program in the mount namespace the agent and its containers are in. */
+  async inMounts(...command: readonly string[]): Promise<string> {
+    return (await runProgram('nsenter', [`--mount=/proc/${this.pid}/ns/mnt`, ...command], options)).stdout;
+  }
+
+  /** What `sh -c script` prints in a running container of the Pod, both streams. */
+  async exec(name: string, container: string, script: string): Promise<string> {
+    const pod = await this.pod(name);
+    assert.ok(pod !== undefined, `no pod ${name}`);
+    const all = await this.containers(uidOf(pod));
+    const containerId = all.find((one) => one.name === container && one.state === 'running')?.id;
+    assert.ok(containerId !== undefined, `no running container ${container} in ${name}`);
+    const result = await this.runtime.execSync({ containerId, command: ['sh', '-c', script], timeoutSeconds: 10 }, options);
+    return (Buffer.from(result.stdout).toString() + Buffer.from(result.stderr).toString()).trimEnd();
+  }
+
+  /** Resolves once `isIt` holds of the Pod. */
+  until(name: string, what: string, isIt: (pod: Pod) => boolean): Promise<Pod> {
+    return eventually(this, `${name}: ${what}`, async () => {
+      const pod = await this.pod(name);
+      return pod !== undefined && isIt(pod) ? pod : undefined;
+    });
+  }
+
+  /** `reason: message` of the Events about the Pod. */
+  async events(name: string): Promise<readonly string[]> {
+    const list = (await this.client.json('/api/v1/events', options)) as {
+      readonly items: readonly {
+        readonly reason?: string;
+        readonly message?: string;
+        readonly involvedObject?: { readonly name?: string };
+      }[];
+    };
+    return list.items
+      .filter(({ involvedObject }) => involvedObject?.name === `${name}-${nodeName}`)
+      .map(({ reason, message }) => `${reason}: ${message}`);
   }
 
   /** It ended although nobody asked it to. */
@@ -182,8 +245,8 @@ export class TestAgent {
     renameSync(temporary, path.join(this.folder, name));
   }
 
-  putPod(name: string, spec: Pod['spec']): void {
-    this.put(`${name}.json`, JSON.stringify({ apiVersion: 'v1', kind: 'Pod', metadata: { name }, spec }));
+  putPod(name: string, spec: Pod['spec'], metadata: Pod['metadata'] = {}): void {
+    this.put(`${name}.json`, JSON.stringify({ apiVersion: 'v1', kind: 'Pod', metadata: { name, ...metadata }, spec }));
   }
 
   remove(name: string): void {

@@ -1,0 +1,374 @@
+// What a manifest may ask of its containers, seen from inside them: one agent on containerd 2.x with a current runc runs
+// all these Pods at once. Scenarios of spec 02, section 13, by number.
+import assert from 'node:assert/strict';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import type { Container, Pod, PodSpec } from '../../src/api/gen/kubernetes.ts';
+import { ociArchitecture, writeImageArchive } from '../../src/image/oci-archive.ts';
+import { binDirs, newRunc, offlineImages, whyNoContainerd, whyNoNewRunc } from '../support/containerd.ts';
+import { eventually, TestAgent } from '../support/test-agent.ts';
+
+const forever = 'trap "exit 0" TERM; while :; do sleep 1000 & wait; done';
+/** The tests' image with users: `web` (1000) is also in group 5000. */
+const usersImage = 'docker.io/library/users:1';
+
+function usersArchive(): Promise<Buffer> {
+  const file = (name: string, data: string | Buffer, mode = 0o644) => ({ type: 'file', name, data: Buffer.from(data), mode }) as const;
+  return writeImageArchive({
+    reference: usersImage,
+    architecture: ociArchitecture(os.arch()),
+    entries: [
+      { type: 'directory', name: 'bin/' },
+      file('bin/busybox', readFileSync('/bin/busybox'), 0o755),
+      { type: 'symlink', name: 'bin/sh', target: 'busybox' },
+      { type: 'directory', name: 'etc/' },
+      file('etc/passwd', 'root:x:0:0::/:/bin/sh\nweb:x:1000:1000::/:/bin/sh\n'),
+      file('etc/group', 'root:x:0:\nweb:x:1000:\nextra:x:5000:web\n'),
+    ],
+    config: { Cmd: ['sh'] },
+  });
+}
+
+function box(script: string, change: Partial<Container> = {}): Container {
+  const command = ['sh', '-c', `${script}\n${forever}`];
+  return { name: 'app', image: offlineImages.busybox, imagePullPolicy: 'IfNotPresent', command, ...change };
+}
+
+function once(script: string, change: Partial<Container> = {}): Container {
+  return box('', { command: ['sh', '-c', script], ...change });
+}
+
+const skip = whyNoContainerd('sid') ?? whyNoNewRunc() ?? false;
+
+describe('what a container gets, on containerd 2.x', { skip }, () => {
+  const agent = new TestAgent({
+    binDirs: [newRunc, ...binDirs('sid')],
+    sharedMounts: true,
+    archives: async () => ({ 'users.tar': await usersArchive() }),
+    kubelet: { clusterDomain: 'cluster.local', containerLogMaxSize: '16Ki', containerLogMaxFiles: 3, containerLogMonitorInterval: '3s' },
+  });
+  const host = path.join(agent.dir, 'host');
+  const hostVolume = (name: string, sub: string): NonNullable<PodSpec['volumes']>[number] => ({
+    name,
+    hostPath: { path: path.join(host, sub), type: 'DirectoryOrCreate' },
+  });
+  const spec = (change: Partial<PodSpec>): PodSpec => ({
+    terminationGracePeriodSeconds: 2,
+    ...change,
+    containers: change.containers ?? [box('')],
+  });
+  const pods: Readonly<Record<string, PodSpec>> = {
+    'users-a': spec({
+      hostUsers: false,
+      containers: [box('touch /data/f', { volumeMounts: [{ name: 'data', mountPath: '/data' }] })],
+      volumes: [{ name: 'data', emptyDir: {} }],
+    }),
+    'users-b': spec({ hostUsers: false, containers: [box('', { securityContext: { procMount: 'Unmasked' } })] }),
+    strict: spec({
+      securityContext: { runAsUser: 1000, supplementalGroups: [4000], supplementalGroupsPolicy: 'Strict' },
+      containers: [box('', { image: usersImage })],
+    }),
+    merge: spec({
+      securityContext: { runAsUser: 1000, supplementalGroups: [4000] },
+      containers: [box('', { image: usersImage })],
+    }),
+    'non-root': spec({ containers: [box('', { image: usersImage, securityContext: { runAsNonRoot: true } })] }),
+    'caps-seccomp': spec({
+      containers: [
+        box('', {
+          securityContext: {
+            capabilities: { add: ['NET_ADMIN'], drop: ['MKNOD'] },
+            seccompProfile: { type: 'Localhost', localhostProfile: 'no-mkdir.json' },
+          },
+        }),
+      ],
+    }),
+    privileged: spec({ containers: [box('', { securityContext: { privileged: true } })] }),
+    'read-only': spec({ containers: [box('', { securityContext: { readOnlyRootFilesystem: true } })] }),
+    shared: spec({
+      shareProcessNamespace: true,
+      containers: [box('exec -a marker sleep 1000', { command: ['sleep', '4321'] }), box('', { name: 'side' })],
+    }),
+    'host-pid': spec({ hostPID: true, hostIPC: true }),
+    sysctl: spec({ securityContext: { sysctls: [{ name: 'net.ipv4.ip_unprivileged_port_start', value: '81' }] } }),
+    subpath: spec({
+      initContainers: [
+        once('mkdir -p /v/in && ln -s in /v/good && ln -s /etc /v/bad && echo hi >/v/in/f', {
+          name: 'prepare',
+          volumeMounts: [{ name: 'v', mountPath: '/v' }],
+        }),
+      ],
+      containers: [
+        box('', { name: 'good', volumeMounts: [{ name: 'v', mountPath: '/sub', subPath: 'good' }] }),
+        box('', { name: 'bad', volumeMounts: [{ name: 'v', mountPath: '/sub', subPath: 'bad' }] }),
+        box('', {
+          name: 'expr',
+          env: [{ name: 'WHO', valueFrom: { fieldRef: { fieldPath: 'metadata.name' } } }],
+          volumeMounts: [{ name: 'v', mountPath: '/sub', subPathExpr: '$(WHO)' }],
+        }),
+      ],
+      volumes: [{ name: 'v', emptyDir: {} }],
+    }),
+    propagation: spec({
+      containers: [
+        box('', { name: 'none', volumeMounts: [{ name: 'h', mountPath: '/h' }] }),
+        box('', { name: 'slave', volumeMounts: [{ name: 'h', mountPath: '/h', mountPropagation: 'HostToContainer' }] }),
+        box('mkdir -p /h/own && mount -t tmpfs own /h/own && touch /h/own/f', {
+          name: 'both',
+          securityContext: { privileged: true },
+          volumeMounts: [{ name: 'h', mountPath: '/h', mountPropagation: 'Bidirectional' }],
+        }),
+      ],
+      volumes: [hostVolume('h', 'propagation')],
+    }),
+    rro: spec({
+      containers: [
+        box('', { name: 'deep', volumeMounts: [{ name: 'h', mountPath: '/h', readOnly: true, recursiveReadOnly: 'Enabled' }] }),
+        box('', { name: 'flat', volumeMounts: [{ name: 'h', mountPath: '/h', readOnly: true }] }),
+      ],
+      volumes: [hostVolume('h', 'rro')],
+    }),
+    'image-volume': spec({
+      containers: [box('', { volumeMounts: [{ name: 'i', mountPath: '/i' }] })],
+      volumes: [{ name: 'i', image: { reference: usersImage, pullPolicy: 'IfNotPresent' } }],
+    }),
+    'env-file': spec({
+      restartPolicy: 'Never',
+      initContainers: [
+        once("printf \"CONFIG_1='value1'\\nCONFIG_2='value2'\\n\" >/v/config.env", {
+          name: 'prepare',
+          volumeMounts: [{ name: 'v', mountPath: '/v' }],
+        }),
+      ],
+      containers: [
+        once('test "$ONE/$TWO" = value1/value2', {
+          env: [
+            { name: 'ONE', valueFrom: { fileKeyRef: { volumeName: 'v', path: 'config.env', key: 'CONFIG_1' } } },
+            { name: 'TWO', valueFrom: { fileKeyRef: { volumeName: 'v', path: 'config.env', key: 'CONFIG_2' } } },
+          ],
+        }),
+      ],
+      volumes: [{ name: 'v', emptyDir: {} }],
+    }),
+    names: spec({
+      hostname: 'box',
+      subdomain: 'lab',
+      setHostnameAsFQDN: true,
+      hostAliases: [{ ip: '192.0.2.9', hostnames: ['db', 'db.example'] }],
+      dnsConfig: { nameservers: ['192.0.2.1'], searches: ['lab.example'], options: [{ name: 'ndots', value: '3' }] },
+      dnsPolicy: 'None',
+    }),
+    'cluster-dns': spec({ dnsPolicy: 'ClusterFirst' }),
+    oom: spec({
+      restartPolicy: 'Never',
+      containers: [once('exec dd if=/dev/zero of=/dev/null bs=64M count=1', { resources: { limits: { memory: '16Mi' } } })],
+    }),
+    message: spec({
+      restartPolicy: 'Never',
+      containers: [
+        once('head -c 5000 /dev/zero | tr "\\0" x >/dev/termination-log; printf end >>/dev/termination-log; exit 3', { name: 'file' }),
+        once('echo the last words; exit 3', { name: 'log', terminationMessagePolicy: 'FallbackToLogsOnError' }),
+        once('echo not shown', { name: 'fine', terminationMessagePolicy: 'FallbackToLogsOnError' }),
+      ],
+    }),
+    deadline: spec({ activeDeadlineSeconds: 3 }),
+    logs: spec({ containers: [box('i=0; while :; do i=$((i+1)); echo "line $i of a log that grows quickly"; usleep 1000; done')] }),
+    'memory-dir': spec({
+      containers: [
+        once(
+          'test -e /m/f && exec sleep 1000; said=$(dd if=/dev/zero of=/m/big bs=1M count=3 2>&1); rm /m/big; echo "$said" >/m/f; exit 1',
+          {
+            volumeMounts: [{ name: 'm', mountPath: '/m' }],
+          },
+        ),
+      ],
+      volumes: [{ name: 'm', emptyDir: { medium: 'Memory', sizeLimit: '2Mi' } }],
+    }),
+    'unknown-handler': spec({ runtimeClassName: 'kata' }),
+  };
+
+  before(async () => {
+    await agent.configure();
+    mkdirSync(path.join(agent.rootDir, 'seccomp'), { recursive: true });
+    const profile = { defaultAction: 'SCMP_ACT_ALLOW', syscalls: [{ names: ['mkdir', 'mkdirat'], action: 'SCMP_ACT_ERRNO' }] };
+    writeFileSync(path.join(agent.rootDir, 'seccomp', 'no-mkdir.json'), JSON.stringify(profile));
+    for (const sub of ['propagation/sub', 'rro/sub']) mkdirSync(path.join(host, sub), { recursive: true });
+    await agent.start();
+    await agent.inMounts('mount', '-t', 'tmpfs', 'rro', path.join(host, 'rro', 'sub'));
+    for (const [name, podSpec] of Object.entries(pods)) agent.putPod(name, podSpec);
+  });
+  after(() => agent.destroy());
+
+  const terminated = (pod: Pod, container: string) =>
+    pod.status?.containerStatuses?.find(({ name }) => name === container)?.state?.terminated;
+  const waiting = (pod: Pod, container: string) => pod.status?.containerStatuses?.find(({ name }) => name === container)?.state?.waiting;
+  const isOver = (pod: Pod): boolean => pod.status?.phase === 'Failed' || pod.status?.phase === 'Succeeded';
+
+  it('C-369 user namespaces: root inside is nobody outside, each Pod with ids of its own', async () => {
+    const first = new Map<string, number>();
+    for (const name of ['users-a', 'users-b']) {
+      await agent.ready(name);
+      const [inside, outside, length] = (await agent.exec(name, 'app', 'cat /proc/self/uid_map')).trim().split(/\s+/).map(Number);
+      assert.deepEqual([inside, length, (outside ?? 0) % 65_536, (outside ?? 0) > 0], [0, 65_536, 0, true]);
+      first.set(name, outside ?? 0);
+    }
+    assert.equal(new Set(first.values()).size, 2);
+    assert.equal(
+      await agent.exec('users-a', 'app', 'id -u; stat -c %u /data/f; cat /etc/hosts >/dev/null && echo readable'),
+      '0\n0\nreadable',
+    );
+  });
+
+  it('C-362 procMount Unmasked with a user namespace; read-only root; privileged', async () => {
+    assert.doesNotMatch(await agent.exec('users-b', 'app', 'cat /proc/mounts'), / \/proc\/sys proc ro,/);
+    await agent.ready('users-a');
+    assert.match(await agent.exec('users-a', 'app', 'cat /proc/mounts'), / \/proc\/sys proc ro,/);
+    await agent.ready('read-only');
+    assert.match(await agent.exec('read-only', 'app', 'touch /x'), /Read-only/);
+    await agent.ready('privileged');
+    assert.match(await agent.exec('privileged', 'app', 'grep CapEff /proc/self/status'), /CapEff:\t0*[1-9a-f][0-9a-f]{8,}/);
+  });
+
+  it('C-362 C-363 capabilities added and dropped, a seccomp profile of the node', async () => {
+    await agent.ready('caps-seccomp');
+    const effective = BigInt(`0x${(await agent.exec('caps-seccomp', 'app', 'grep CapEff /proc/self/status')).split('\t')[1]}`);
+    assert.equal((effective >> 12n) & 1n, 1n, 'NET_ADMIN');
+    assert.equal((effective >> 27n) & 1n, 0n, 'MKNOD');
+    assert.match(await agent.exec('caps-seccomp', 'app', 'mkdir /tmp/x'), /Operation not permitted/);
+  });
+
+  it('L-260 groups of the image count with Merge, and not with Strict', async () => {
+    for (const [name, groups] of [
+      ['merge', '1000 4000 5000'],
+      ['strict', '1000 4000'],
+    ] as const) {
+      const pod = await agent.ready(name);
+      const all = (await agent.exec(name, 'app', 'busybox id -G')).split(' ').map(Number);
+      const sorted = [...all].sort((a, b) => a - b).join(' ');
+      assert.equal(sorted.replace(/^0 /, ''), groups.replace('1000 ', sorted.includes('1000') ? '1000 ' : ''), name);
+      assert.deepEqual(pod.status?.containerStatuses?.[0]?.user?.linux?.uid, 1000);
+    }
+  });
+
+  it('C-364 runAsNonRoot with an image of root', async () => {
+    const pod = await agent.until('non-root', 'is refused', (one) => waiting(one, 'app')?.reason === 'CreateContainerConfigError');
+    assert.match(waiting(pod, 'app')?.message ?? '', /container has runAsNonRoot and image will run as root/);
+    assert.ok((await agent.events('non-root')).some((event) => /^Failed: Error: container has runAsNonRoot/.test(event)));
+  });
+
+  it('C-365 process namespaces: shared, the host’s', async () => {
+    await agent.ready('shared');
+    assert.match(await agent.exec('shared', 'side', 'ps'), /sleep 4321/);
+    await agent.ready('host-pid');
+    assert.match(await agent.exec('host-pid', 'app', `tr '\\0' ' ' </proc/${agent.pid}/cmdline`), /main\.ts run/);
+    await agent.ready('read-only');
+    assert.match(await agent.exec('read-only', 'app', 'cat /proc/1/comm'), /^sh/);
+  });
+
+  it('L-269 a safe sysctl', async () => {
+    await agent.ready('sysctl');
+    assert.equal(await agent.exec('sysctl', 'app', 'cat /proc/sys/net/ipv4/ip_unprivileged_port_start'), '81');
+  });
+
+  it('C-368 subPath: a link inside the volume, one that leaves it, a folder that is made', async () => {
+    const pod = await agent.until('subpath', 'is half up', (one) => waiting(one, 'bad')?.reason === 'CreateContainerConfigError');
+    assert.equal(waiting(pod, 'bad')?.message, 'failed to prepare subPath for volumeMount "v" of container "bad"');
+    assert.equal(await eventually(agent, 'good', () => agent.exec('subpath', 'good', 'cat /sub/f')), 'hi');
+    assert.equal(await eventually(agent, 'expr', () => agent.exec('subpath', 'expr', 'touch /sub/made && ls /sub')), 'made');
+  });
+
+  it('C-367 mount propagation', async () => {
+    await agent.ready('propagation');
+    const folder = path.join(host, 'propagation');
+    await agent.inMounts('mount', '-t', 'tmpfs', 'late', path.join(folder, 'sub'));
+    await agent.inMounts('touch', path.join(folder, 'sub', 'late'));
+    assert.equal(await agent.exec('propagation', 'slave', 'ls /h/sub'), 'late');
+    assert.equal(await agent.exec('propagation', 'none', 'ls /h/sub'), '');
+    assert.equal((await agent.inMounts('ls', path.join(folder, 'own'))).trim(), 'f');
+    assert.equal(await agent.exec('propagation', 'slave', 'ls /h/own'), 'f');
+  });
+
+  it('C-366 recursive read-only', async () => {
+    await agent.ready('rro');
+    assert.match(await agent.exec('rro', 'deep', 'touch /h/sub/x'), /Read-only/);
+    assert.equal(await agent.exec('rro', 'flat', 'touch /h/sub/x && echo written'), 'written');
+    assert.match(await agent.exec('rro', 'flat', 'touch /h/x'), /Read-only/);
+  });
+
+  it('C-388 an image as a volume', async () => {
+    await agent.ready('image-volume');
+    assert.match(await agent.exec('image-volume', 'app', 'cat /i/etc/group'), /extra:x:5000:web/);
+    assert.match(await agent.exec('image-volume', 'app', 'touch /i/x'), /Read-only/);
+  });
+
+  it('C-395 variables from a file of an init container', async () => {
+    const pod = await agent.until('env-file', 'is over', isOver);
+    assert.equal(pod.status?.phase, 'Succeeded', JSON.stringify(pod.status));
+  });
+
+  it('C-352 C-353 C-356 names and resolver', async () => {
+    await agent.ready('names');
+    assert.equal(await agent.exec('names', 'app', 'hostname'), 'box.lab.default.svc.cluster.local');
+    assert.equal(await agent.exec('names', 'app', 'cat /etc/resolv.conf'), 'search lab.example\nnameserver 192.0.2.1\noptions ndots:3');
+    assert.match(await agent.exec('names', 'app', 'cat /etc/hosts'), /192\.0\.2\.9\tdb\tdb\.example/);
+    await agent.ready('cluster-dns');
+    assert.ok((await agent.events('cluster-dns')).some((event) => event.startsWith('MissingClusterDNS: ')));
+    const nameservers = (text: string): readonly string[] => text.split('\n').filter((line) => line.startsWith('nameserver'));
+    assert.deepEqual(
+      nameservers(await agent.exec('cluster-dns', 'app', 'cat /etc/resolv.conf')),
+      nameservers(readFileSync('/etc/resolv.conf', 'utf8')).slice(0, 3),
+    );
+  });
+
+  it('C-405 a process that exceeds its memory', async () => {
+    const pod = await agent.until('oom', 'is over', isOver);
+    assert.equal(pod.status?.phase, 'Failed');
+    assert.deepEqual([terminated(pod, 'app')?.reason, terminated(pod, 'app')?.exitCode], ['OOMKilled', 137]);
+  });
+
+  it('C-343 C-344 last words: from the file, cut at its front; from the log; none of a container that did well', async () => {
+    const pod = await agent.until('message', 'is over', isOver);
+    // Three containers share 12288 bytes: 4096 each (L-476).
+    const message = terminated(pod, 'file')?.message ?? '';
+    assert.deepEqual([message.length, message.slice(-6)], [4096, 'xxxend']);
+    assert.equal(terminated(pod, 'log')?.message, 'the last words\n');
+    assert.equal(terminated(pod, 'fine')?.message, undefined);
+  });
+
+  it('C-213 L-491 a deadline', async () => {
+    const pod = await agent.until('deadline', 'is over', isOver);
+    assert.deepEqual([pod.status?.phase, pod.status?.reason], ['Failed', 'DeadlineExceeded']);
+  });
+
+  it('C-391 C-392 a memory volume is limited and outlives its container', async () => {
+    await agent.until('memory-dir', 'runs again', (pod) => pod.status?.containerStatuses?.[0]?.restartCount === 1);
+    await eventually(agent, 'said', async () =>
+      (await agent.exec('memory-dir', 'app', 'cat /m/f')).includes('No space left') ? true : undefined,
+    );
+  });
+
+  it('L-194 a runtime class nobody configured', async () => {
+    const said = await eventually(agent, 'the event', async () =>
+      (await agent.events('unknown-handler')).find((event) => event.startsWith('FailedCreatePodSandBox: ')),
+    );
+    assert.match(said, /RuntimeClass "kata" is not known to this node/);
+  });
+
+  it('C-386 logs are rotated, and no file grows without bound', async () => {
+    const pod = await agent.ready('logs');
+    const folder = path.join(
+      agent.rootDir,
+      'logs',
+      `default_logs-edge1_${pod.metadata?.annotations?.['kubernetes.io/config.hash']}`,
+      'app',
+    );
+    const names = await eventually(agent, 'rotated', async () => {
+      const found = (await agent.inMounts('ls', folder)).trim().split('\n').sort();
+      return found.some((name) => name.endsWith('.gz')) ? found : undefined;
+    });
+    assert.ok(names.includes('0.log'));
+    assert.ok(names.length <= 3, names.join());
+  });
+});
