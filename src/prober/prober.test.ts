@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { createServer as createHttp } from 'node:http';
 import { type AddressInfo, createServer } from 'node:net';
 import { test } from 'node:test';
 import { FakeClock, settle } from '../../test/support/fake-clock.ts';
@@ -83,7 +84,7 @@ function setUp(
   return { clock, events, prober, sync, made, result, answers, hanging, changes, series, pod };
 }
 
-test('a readiness probe: not ready before its first success, probed at once, then every period (C-319, L-401)', async (t) => {
+test('a readiness probe: not ready before its first success, probed at once, then every period; changes are told (C-319, L-017, L-401, L-408)', async (t) => {
   const { clock, sync, made, result, answers, changes } = setUp(t, { container: { readinessProbe: execProbe() } });
   await sync(undefined);
   assert.deepEqual(made(), []);
@@ -116,7 +117,7 @@ test('no attempt before the initial delay is over, however often the Pod is sync
   assert.deepEqual(made(), ['check c1']);
 });
 
-test('a liveness failure takes effect at its threshold, then holds until a new container (C-321, L-403, L-404)', async (t) => {
+test('a liveness failure takes effect at its threshold, then holds until a new container; every failure is told (C-321, L-403, L-404, L-410, S-421)', async (t) => {
   const { clock, events, sync, made, result, answers } = setUp(t, { container: { livenessProbe: execProbe() } });
   await sync({});
   assert.deepEqual(result(), { liveness: 'success' });
@@ -199,6 +200,25 @@ test('errors are discarded after three tries and told (C-324, L-409)', async (t)
   assert.deepEqual(events.take(), ['Warning Unhealthy: Liveness probe errored and resulted in unknown state: no such container']);
 });
 
+test('a redirect to another host is a warning, told as one, and counts as success (L-410, L-416, S-421)', async (t) => {
+  const server = createHttp((_, response) => response.writeHead(302, { location: 'http://192.0.2.1/' }).end('there')).listen(
+    0,
+    '127.0.0.1',
+  );
+  t.after(async () => {
+    server.close().closeAllConnections();
+  });
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const { sync, result, events } = setUp(t, {
+    container: { readinessProbe: execProbe({ exec: undefined, httpGet: { port, host: '127.0.0.1' } }) },
+  });
+  await sync({});
+  while (events.lines.length === 0) await settle();
+  assert.deepEqual(events.take(), ['Warning ProbeWarning: Readiness probe warning: Probe terminated redirects, Response body: there']);
+  assert.deepEqual(result(), { readiness: 'success' });
+});
+
 test('after a restart of the agent: attempts are spread over a period, and nothing is set (L-398, L-407)', async (t) => {
   const { clock, sync, made, result } = setUp(t, {
     container: { readinessProbe: execProbe(), livenessProbe: execProbe({ exec: { command: ['live'] } }) },
@@ -254,7 +274,7 @@ test('probes of an ordinary init container are not run, those of a sidecar are (
   assert.deepEqual([...prober.results('uid-1').workers.keys()], ['side']);
 });
 
-test('while the Pod ends, readiness and sidecars go on (C-284, C-285, L-405)', async (t) => {
+test('while the Pod ends, readiness and sidecars go on (C-284, C-285, L-060, L-405)', async (t) => {
   const { prober, sync } = setUp(t, {
     container: { livenessProbe: execProbe(), readinessProbe: execProbe() },
     spec: { initContainers: [buildContainer({ name: 'side', restartPolicy: 'Always', livenessProbe: execProbe() })] },
