@@ -5,8 +5,9 @@ import path from 'node:path';
 import { bundle, bundleIsUpToDate } from './bundle.ts';
 import { missingReleases, unpackReleases } from './containerd-releases.ts';
 import { imagesAreUpToDate, makeImages } from './images.ts';
+import { missingKubectls, unpackKubectls } from './kubectl-releases.ts';
 import { missingPackages } from './packages.ts';
-import { findProgram, installPackages, SetupError } from './system.ts';
+import { installPackages, SetupError } from './system.ts';
 import { missingPrograms, unpackPrograms } from './test-programs.ts';
 
 const checkout = path.join(import.meta.dirname, '..', '..');
@@ -64,8 +65,11 @@ const testSteps: readonly Step[] = [
   },
   {
     name: 'kubectl for the tests',
-    needed: () => (findProgram(['kubectl']) === undefined ? 'kubernetes-client' : undefined),
-    act: () => installPackages(['kubernetes-client']),
+    needed: () => {
+      const missing = missingKubectls(checkout);
+      return missing.length === 0 ? undefined : missing.join(', ');
+    },
+    act: () => unpackKubectls(checkout),
     isOptional: true,
   },
 ];

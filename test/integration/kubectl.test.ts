@@ -14,7 +14,7 @@ import { silentLogger } from '../../src/std/log.ts';
 import { systemRandom } from '../../src/std/random.ts';
 import { eventOf, type FakeViews, fakeViews, nodeOf, podOf, runningStatus } from '../support/fake-views.ts';
 import { testVersion } from '../support/kube-version.ts';
-import { cellsOf, Kubectl, whyNoKubectl } from '../support/kubectl.ts';
+import { cellsOf, Kubectl, type KubectlVersion, kubectlVersions, whyNoKubectl } from '../support/kubectl.ts';
 
 interface Running {
   readonly dir: string;
@@ -30,7 +30,7 @@ const waitingStatus = (reason: string, restartCount = 0) => ({
   containerStatuses: [{ name: 'c', image: 'x', imageID: '', ready: false, restartCount, state: { waiting: { reason } } }],
 });
 
-async function start(): Promise<Running> {
+async function start(version: KubectlVersion = '1.36'): Promise<Running> {
   const dir = await mkdtemp('/tmp/kapi-');
   const web = podOf({ labels: { app: 'web' } });
   const crash = podOf({ name: 'crash', status: waitingStatus('CrashLoopBackOff', 3) });
@@ -65,7 +65,7 @@ async function start(): Promise<Running> {
   );
   await server.start();
   const pki = (name: string) => readFile(path.join(dir, 'pki', name), 'utf8');
-  return { dir, views, server, kubectl: new Kubectl(kubeconfigPath), url: new URL(server.url ?? ''), pki };
+  return { dir, views, server, kubectl: new Kubectl(kubeconfigPath, version), url: new URL(server.url ?? ''), pki };
 }
 
 async function stop(running: Running | undefined): Promise<void> {
@@ -73,286 +73,293 @@ async function stop(running: Running | undefined): Promise<void> {
   if (running !== undefined) await rm(running.dir, { recursive: true });
 }
 
-describe('kubectl against the API server', { skip: whyNoKubectl() }, () => {
-  let r: Running;
-  before(async () => {
-    r = await start();
-  });
-  after(() => stop(r));
+for (const version of kubectlVersions)
+  describe(`kubectl ${version} against the API server`, { skip: whyNoKubectl(version) }, () => {
+    let r: Running;
+    before(async () => {
+      r = await start(version);
+    });
+    after(() => stop(r));
 
-  const out = async (...args: readonly string[]) => {
-    const result = await r.kubectl.run(args);
-    assert.equal(result.code, 0, result.err);
-    return result.out;
-  };
+    const out = async (...args: readonly string[]) => {
+      const result = await r.kubectl.run(args);
+      assert.equal(result.code, 0, result.err);
+      return result.out;
+    };
 
-  test('C-301 C-302 C-303: get pods, wide, all namespaces', async () => {
-    assert.deepEqual(
-      cellsOf(await out('get', 'pods')).map((row) => row.slice(0, 4)),
+    test('C-301 C-302 C-303: get pods, wide, all namespaces', async () => {
+      assert.deepEqual(
+        cellsOf(await out('get', 'pods')).map((row) => row.slice(0, 4)),
+        [
+          ['NAME', 'READY', 'STATUS', 'RESTARTS'],
+          ['bad-node1', '0/1', 'ImagePullBackOff', '0'],
+          ['crash-node1', '0/1', 'CrashLoopBackOff', '3'],
+          ['done-node1', '0/1', 'Completed', '0'],
+          ['web-node1', '1/1', 'Running', '0'],
+        ],
+      );
+      const wide = cellsOf(await out('get', 'pods', '-o', 'wide'));
+      assert.deepEqual(wide[0]?.slice(5), ['IP', 'NODE', 'NOMINATED NODE', 'READINESS GATES']);
+      assert.deepEqual(wide[4]?.slice(5), ['10.1.0.2', 'node1', '<none>', '<none>']);
+      assert.deepEqual(
+        cellsOf(await out('get', 'pods', '-A')).map((row) => row[0]),
+        ['NAMESPACE', 'default', 'default', 'default', 'default'],
+      );
+    });
+
+    // [arguments, exit code, stdout, stderr]
+    const exact: readonly (readonly [rule: string, args: readonly string[], code: number, out: string, err: string])[] = [
+      ['C-304', ['get', 'pod', 'nope'], 1, '', 'Error from server (NotFound): pods "nope" not found\n'],
+      ['C-304', ['get', 'pod', 'nope', '--ignore-not-found'], 0, '', ''],
+      ['C-305', ['get', 'pods', '-n', 'empty'], 0, '', 'No resources found in empty namespace.\n'],
+      ['C-305', ['get', 'pods', '-A', '-l', 'x=y'], 0, '', 'No resources found\n'],
+      ['C-306', ['get', 'pods', '-l', 'app in (web,x)', '-o', 'name'], 0, 'pod/web-node1\n', ''],
+      ['C-306', ['get', 'pods', '-l', '!app', '-o', 'name'], 0, 'pod/bad-node1\npod/crash-node1\npod/done-node1\n', ''],
+      ['C-307', ['get', 'pods', '--field-selector', 'status.phase!=Running', '-o', 'name'], 0, 'pod/bad-node1\npod/done-node1\n', ''],
       [
-        ['NAME', 'READY', 'STATUS', 'RESTARTS'],
-        ['bad-node1', '0/1', 'ImagePullBackOff', '0'],
-        ['crash-node1', '0/1', 'CrashLoopBackOff', '3'],
-        ['done-node1', '0/1', 'Completed', '0'],
-        ['web-node1', '1/1', 'Running', '0'],
+        'C-307',
+        ['get', 'pods', '--field-selector', 'spec.foo=1'],
+        1,
+        '',
+        'Error from server (BadRequest): Unable to find "/v1, Resource=pods" that match label selector "", field selector "spec.foo=1": field label not supported: spec.foo\n',
       ],
-    );
-    const wide = cellsOf(await out('get', 'pods', '-o', 'wide'));
-    assert.deepEqual(wide[0]?.slice(5), ['IP', 'NODE', 'NOMINATED NODE', 'READINESS GATES']);
-    assert.deepEqual(wide[4]?.slice(5), ['10.1.0.2', 'node1', '<none>', '<none>']);
-    assert.deepEqual(
-      cellsOf(await out('get', 'pods', '-A')).map((row) => row[0]),
-      ['NAMESPACE', 'default', 'default', 'default', 'default'],
-    );
-  });
-
-  // [arguments, exit code, stdout, stderr]
-  const exact: readonly (readonly [rule: string, args: readonly string[], code: number, out: string, err: string])[] = [
-    ['C-304', ['get', 'pod', 'nope'], 1, '', 'Error from server (NotFound): pods "nope" not found\n'],
-    ['C-304', ['get', 'pod', 'nope', '--ignore-not-found'], 0, '', ''],
-    ['C-305', ['get', 'pods', '-n', 'empty'], 0, '', 'No resources found in empty namespace.\n'],
-    ['C-305', ['get', 'pods', '-A', '-l', 'x=y'], 0, '', 'No resources found\n'],
-    ['C-306', ['get', 'pods', '-l', 'app in (web,x)', '-o', 'name'], 0, 'pod/web-node1\n', ''],
-    ['C-306', ['get', 'pods', '-l', '!app', '-o', 'name'], 0, 'pod/bad-node1\npod/crash-node1\npod/done-node1\n', ''],
-    ['C-307', ['get', 'pods', '--field-selector', 'status.phase!=Running', '-o', 'name'], 0, 'pod/bad-node1\npod/done-node1\n', ''],
-    [
-      'C-307',
-      ['get', 'pods', '--field-selector', 'spec.foo=1'],
-      1,
-      '',
-      'Error from server (BadRequest): Unable to find "/v1, Resource=pods" that match label selector "", field selector "spec.foo=1": field label not supported: spec.foo\n',
-    ],
-    ['C-308', ['get', 'pod', 'web-node1', '-o', 'jsonpath={.status.phase}'], 0, 'Running', ''],
-    ['C-308', ['get', 'pods', '-o', 'custom-columns=N:.metadata.name', '-l', 'app'], 0, 'N\nweb-node1\n', ''],
-    ['C-310', ['get', 'pods', '--sort-by=.metadata.creationTimestamp', '-o', 'name', '-l', 'app'], 0, 'pod/web-node1\n', ''],
-    ['C-313', ['get', 'node', 'node1', '-o', 'jsonpath={.status.daemonEndpoints.kubeletEndpoint.Port}'], 0, '10250', ''],
-    ['C-316', ['get', 'deploy'], 1, '', 'error: the server doesn\'t have a resource type "deploy"\n'],
-    ['C-316', ['get', 'svc'], 0, '', 'No resources found in default namespace.\n'],
-    ['C-319', ['get', '--raw', '/healthz'], 0, 'ok', ''],
-    ['C-319', ['get', '--raw', '/readyz?verbose'], 0, '[+]ping ok\nreadyz check passed\n', ''],
-    ['C-320', ['get', 'pods', '--chunk-size=1', '-o', 'name'], 0, 'pod/bad-node1\npod/crash-node1\npod/done-node1\npod/web-node1\n', ''],
-    ['C-336', ['auth', 'can-i', 'get', 'pods'], 0, 'yes\n', ''],
-    ['C-336', ['auth', 'can-i', 'create', 'pods', '--subresource=exec'], 0, 'yes\n', ''],
-    ['C-336', ['auth', 'can-i', 'create', 'pods'], 1, 'no - this node runs static pods only; edit the manifests instead\n', ''],
-    ['C-337', ['auth', 'whoami', '-o', 'jsonpath={.status.userInfo.username}'], 0, 'pinpod-admin', ''],
-    ['C-350', ['logs', 'web-node1'], 0, 'hello\nworld\n', ''],
-    ['C-352', ['logs', 'web-node1', '--tail=1'], 0, 'world\n', ''],
-    [
-      'C-355',
-      ['logs', '-p', 'web-node1'],
-      1,
-      '',
-      'Error from server (BadRequest): previous terminated container "c" in pod "web-node1" not found\n',
-    ],
-    [
-      'C-356',
-      ['logs', 'bad-node1'],
-      1,
-      '',
-      'Error from server (BadRequest): container "c" in pod "bad-node1" is waiting to start: trying and failing to pull image\n',
-    ],
-    ['C-359', ['logs', '-l', 'app=web', '--prefix', '--tail=1'], 0, '[pod/web-node1/c] world\n', ''],
-    ['C-357', ['logs', 'nope'], 1, '', 'error: error from server (NotFound): pods "nope" not found in namespace "default"\n'],
-    ['C-376', ['exec', 'crash-node1', '--', 'ls'], 1, '', 'error: unable to upgrade connection: container not found ("c")\n'],
-    [
-      'C-377',
-      ['exec', 'done-node1', '--', 'ls'],
-      1,
-      '',
-      'error: cannot exec into a container in a completed pod; current phase is Succeeded\n',
-    ],
-    [
-      'C-393',
-      ['port-forward', 'pod/bad-node1', ':1'],
-      1,
-      '',
-      'error: unable to forward port because pod is not running. Current status=Pending\n',
-    ],
-    ['C-400', ['wait', '--for=condition=Ready', 'pod/web-node1', '--timeout=5s'], 0, 'pod/web-node1 condition met\n', ''],
-    ['C-400', ['wait', '--for=jsonpath={.status.phase}=Running', 'pod/web-node1', '--timeout=5s'], 0, 'pod/web-node1 condition met\n', ''],
-    [
-      'C-401',
-      ['wait', '--for=condition=Ready', 'pod/crash-node1', '--timeout=1s'],
-      1,
-      '',
-      'error: timed out waiting for the condition on pods/crash-node1\n',
-    ],
-    ['C-403', ['wait', '--for=delete', 'pod/nope'], 0, '', ''],
-    ['C-412', ['delete', 'pod', 'nope', '--ignore-not-found'], 0, '', ''],
-    ['C-421', ['scale', 'deploy/x', '--replicas=1'], 1, '', 'error: the server doesn\'t have a resource type "deploy"\n'],
-    ['C-423', ['top', 'pod'], 1, '', 'error: metrics not available yet\n'],
-  ];
-  for (const [rule, args, code, stdout, stderr] of exact) {
-    test(`${rule}: kubectl ${args.join(' ')}`, async () => {
-      assert.deepEqual(await r.kubectl.run(args), { code, out: stdout, err: stderr });
-    });
-  }
-
-  test('C-311 C-312: two kinds, and all', async () => {
-    assert.match(await out('get', 'pod,node'), /^NAME +READY[\s\S]*\npod\/web-node1 [\s\S]*\n\nNAME +STATUS[\s\S]*\nnode\/node1 /);
-    assert.match(await out('get', 'all', '-l', 'app'), /^NAME +READY.*\npod\/web-node1 .*\n$/);
-  });
-
-  test('C-313 C-314: nodes and namespaces', async () => {
-    assert.deepEqual(
-      cellsOf(await out('get', 'nodes'))[1]?.filter((_, i) => i !== 3),
-      ['node1', 'Ready', '<none>', 'v1.36.2'],
-    );
-    assert.equal(cellsOf(await out('get', 'nodes', '-o', 'wide'))[0]?.length, 10);
-    assert.match(await out('get', 'ns'), /^NAME +STATUS +AGE\ndefault +Active +\w+\n$/);
-  });
-
-  test('C-315 C-430 C-431: events', async () => {
-    assert.match(
-      await out('get', 'events', '--field-selector', 'involvedObject.name=crash-node1,type=Warning'),
-      /Warning +BackOff +pod\/crash-node1 +BackOff it\n$/,
-    );
-    assert.match(
-      await out('events', '--for', 'pod/crash-node1', '--types=Warning'),
-      /^LAST SEEN +TYPE +REASON +OBJECT +MESSAGE\n.*Warning +BackOff +Pod\/crash-node1 +BackOff it\n$/,
-    );
-  });
-
-  test('C-332 C-334 C-335 C-338: what the server is', async () => {
-    const resources = cellsOf(await out('api-resources'));
-    assert.deepEqual(
-      resources.find((row) => row[0] === 'pods'),
-      ['pods', 'po', 'v1', 'true', 'Pod'],
-    );
-    assert.match(await out('api-versions'), /\nmetrics\.k8s\.io\/v1beta1\nv1\n$/);
-    assert.match(await out('explain', 'pod.spec.hostNetwork'), /^KIND: {7}Pod\nVERSION: {4}v1\n\nFIELD: hostNetwork <boolean>\n/);
-    assert.match(await out('explain', 'pod'), /\nFIELDS:\n[\s\S]*spec\t<PodSpec>\n/);
-    assert.match(await out('version'), /\nServer Version: v1\.36\.2\n$/);
-    assert.match(await out('cluster-info'), /Kubernetes control plane.* is running at .*https:\/\/127\.0\.0\.1:\d+/);
-  });
-
-  test('C-345 C-347 C-348: describe', async () => {
-    const pod = await out('describe', 'pod', 'web-node1');
-    for (const text of [
-      'Node:         node1/10.0.0.1',
-      'Controlled By:  Node/node1',
-      'Status:       Running',
-      'kubernetes.io/config.mirror: uid-web-node1',
-      'QoS Class:                    BestEffort',
-      'Started it',
-    ]) {
-      assert.ok(pod.includes(text), text);
-    }
-    const node = await out('describe', 'node', 'node1');
-    assert.match(node, /Non-terminated Pods: {10}\(3 in total\)/);
-    assert.match(node, /Ready +True/);
-  });
-
-  const refused: readonly (readonly string[])[] = [
-    ['create', '-f', '-'],
-    ['apply', '-f', '-'],
-    ['apply', '--server-side', '-f', '-'],
-    ['replace', '-f', '-'],
-    ['run', 'x', '--image=y'],
-    ['label', 'pod', 'web-node1', 'a=b'],
-    ['annotate', 'pod', 'web-node1', 'a=b'],
-    ['patch', 'pod', 'web-node1', '-p', '{"metadata":{"labels":{"a":"b"}}}'],
-    ['debug', 'web-node1', '--image=x'],
-  ];
-  for (const args of refused) {
-    test(`C-420: ${args.join(' ')} is refused with a reason`, async () => {
-      const input = 'apiVersion: v1\nkind: Pod\nmetadata: {name: web-node1}\nspec: {containers: [{name: c, image: x}]}\n';
-      const result = await r.kubectl.run(args, { input });
-      assert.equal(result.code, 1);
-      assert.match(result.err, /\(Forbidden\)[\s\S]*this node runs static pods only; (edit the|put a) manifest/);
-      assert.doesNotMatch(result.err, /failed to download openapi/);
-    });
-  }
-
-  test('C-422: cordon says why not', async () => {
-    assert.match((await r.kubectl.run(['cordon', 'node1'])).err, /unable to cordon node "node1": nodes "node1" is forbidden/);
-  });
-
-  test('C-411 C-412: delete, its ways and its words', async () => {
-    assert.match(await out('delete', 'pod', 'web-node1', '--dry-run=server'), /^pod "web-node1" deleted.* \(server dry run\)\n$/);
-    assert.equal(await out('delete', 'pod', 'web-node1', '-o', 'name', '--wait=false'), 'pod/web-node1\n');
-    assert.match(
-      (await r.kubectl.run(['delete', 'pod', 'web-node1', '--force', '--grace-period=0'])).out,
-      /^pod "web-node1" force deleted/,
-    );
-    assert.equal((await out('delete', 'pods', '--all', '--now')).trimEnd().split('\n').length, 4);
-    assert.equal(cellsOf(await out('get', 'pods')).length, 5);
-    assert.equal((await r.kubectl.run(['delete', 'pod', 'nope'])).err, 'Error from server (NotFound): pods "nope" not found\n');
-  });
-
-  test('C-402 H-012: wait returns soon after the change', async () => {
-    const pods = r.views.pods.list();
-    const waiting = r.kubectl.run(['wait', '--for=condition=Ready', 'pod/crash-node1', '--timeout=20s']);
-    // Its first look must be over: the change has to come through the watch.
-    while (r.views.pods.subscribers === 0) await new Promise((resolve) => setTimeout(resolve, 20));
-    r.views.pods.set(pods.map((pod) => (pod.metadata.name === 'crash-node1' ? { ...pod, status: runningStatus('c') } : pod)));
-    assert.equal((await waiting).out, 'pod/crash-node1 condition met\n');
-    r.views.pods.set(pods);
-  });
-
-  test('C-317 C-318: get -w shows what happens, and ends well with the server', async () => {
-    const own = await start();
-    const child = own.kubectl.start(['get', 'pods', '-w', '--output-watch-events', '--no-headers']);
-    let seen = '';
-    child.stdout?.on('data', (data: Buffer) => {
-      seen += data.toString();
-    });
-    const exited = new Promise<number | null>((resolve) => {
-      child.on('exit', resolve);
-    });
-    const until = async (pattern: RegExp): Promise<void> => {
-      while (!pattern.test(seen)) await new Promise((resolve) => setTimeout(resolve, 20));
-    };
-    while (own.views.pods.subscribers === 0) await new Promise((resolve) => setTimeout(resolve, 20));
-    const pods = own.views.pods.list();
-    own.views.pods.set([...pods, podOf({ name: 'new', status: { phase: 'Pending' } })]);
-    await until(/ADDED +new-node1 +0\/1 +Pending/);
-    own.views.pods.set([...pods, podOf({ name: 'new' })]);
-    await until(/MODIFIED +new-node1 +1\/1 +Running/);
-    own.views.pods.set(pods);
-    await until(/DELETED +new-node1/);
-    await stop(own);
-    assert.equal(await exited, 0);
-  });
-
-  test('C-423: top, when usage is known', async () => {
-    const cpu = { time: Date.now(), usageNanoCores: 6_500_000, usageCoreNanoSeconds: 1e12 };
-    const memory = { time: Date.now(), workingSetBytes: 5 * 1024 * 1024 };
-    r.views.stats.nodeUsage = {
-      startedAt: 0,
-      systemContainers: [],
-      cpu: { ...cpu, usageNanoCores: 250_000_000 },
-      memory: { ...memory, workingSetBytes: 512 * 1024 * 1024 },
-    };
-    r.views.stats.podUsages = [
-      {
-        namespace: 'default',
-        name: 'web-node1',
-        uid: 'uid-web-node1',
-        startedAt: 0,
-        containers: [{ name: 'c', startedAt: 0, cpu, memory }],
-      },
+      ['C-308', ['get', 'pod', 'web-node1', '-o', 'jsonpath={.status.phase}'], 0, 'Running', ''],
+      ['C-308', ['get', 'pods', '-o', 'custom-columns=N:.metadata.name', '-l', 'app'], 0, 'N\nweb-node1\n', ''],
+      ['C-310', ['get', 'pods', '--sort-by=.metadata.creationTimestamp', '-o', 'name', '-l', 'app'], 0, 'pod/web-node1\n', ''],
+      ['C-313', ['get', 'node', 'node1', '-o', 'jsonpath={.status.daemonEndpoints.kubeletEndpoint.Port}'], 0, '10250', ''],
+      ['C-316', ['get', 'deploy'], 1, '', 'error: the server doesn\'t have a resource type "deploy"\n'],
+      ['C-316', ['get', 'svc'], 0, '', 'No resources found in default namespace.\n'],
+      ['C-319', ['get', '--raw', '/healthz'], 0, 'ok', ''],
+      ['C-319', ['get', '--raw', '/readyz?verbose'], 0, '[+]ping ok\nreadyz check passed\n', ''],
+      ['C-320', ['get', 'pods', '--chunk-size=1', '-o', 'name'], 0, 'pod/bad-node1\npod/crash-node1\npod/done-node1\npod/web-node1\n', ''],
+      ['C-336', ['auth', 'can-i', 'get', 'pods'], 0, 'yes\n', ''],
+      ['C-336', ['auth', 'can-i', 'create', 'pods', '--subresource=exec'], 0, 'yes\n', ''],
+      ['C-336', ['auth', 'can-i', 'create', 'pods'], 1, 'no - this node runs static pods only; edit the manifests instead\n', ''],
+      ['C-337', ['auth', 'whoami', '-o', 'jsonpath={.status.userInfo.username}'], 0, 'pinpod-admin', ''],
+      ['C-350', ['logs', 'web-node1'], 0, 'hello\nworld\n', ''],
+      ['C-352', ['logs', 'web-node1', '--tail=1'], 0, 'world\n', ''],
+      [
+        'C-355',
+        ['logs', '-p', 'web-node1'],
+        1,
+        '',
+        'Error from server (BadRequest): previous terminated container "c" in pod "web-node1" not found\n',
+      ],
+      [
+        'C-356',
+        ['logs', 'bad-node1'],
+        1,
+        '',
+        'Error from server (BadRequest): container "c" in pod "bad-node1" is waiting to start: trying and failing to pull image\n',
+      ],
+      ['C-359', ['logs', '-l', 'app=web', '--prefix', '--tail=1'], 0, '[pod/web-node1/c] world\n', ''],
+      ['C-357', ['logs', 'nope'], 1, '', 'error: error from server (NotFound): pods "nope" not found in namespace "default"\n'],
+      ['C-376', ['exec', 'crash-node1', '--', 'ls'], 1, '', 'error: unable to upgrade connection: container not found ("c")\n'],
+      [
+        'C-377',
+        ['exec', 'done-node1', '--', 'ls'],
+        1,
+        '',
+        'error: cannot exec into a container in a completed pod; current phase is Succeeded\n',
+      ],
+      [
+        'C-393',
+        ['port-forward', 'pod/bad-node1', ':1'],
+        1,
+        '',
+        'error: unable to forward port because pod is not running. Current status=Pending\n',
+      ],
+      ['C-400', ['wait', '--for=condition=Ready', 'pod/web-node1', '--timeout=5s'], 0, 'pod/web-node1 condition met\n', ''],
+      [
+        'C-400',
+        ['wait', '--for=jsonpath={.status.phase}=Running', 'pod/web-node1', '--timeout=5s'],
+        0,
+        'pod/web-node1 condition met\n',
+        '',
+      ],
+      [
+        'C-401',
+        ['wait', '--for=condition=Ready', 'pod/crash-node1', '--timeout=1s'],
+        1,
+        '',
+        'error: timed out waiting for the condition on pods/crash-node1\n',
+      ],
+      ['C-403', ['wait', '--for=delete', 'pod/nope'], 0, '', ''],
+      ['C-412', ['delete', 'pod', 'nope', '--ignore-not-found'], 0, '', ''],
+      ['C-421', ['scale', 'deploy/x', '--replicas=1'], 1, '', 'error: the server doesn\'t have a resource type "deploy"\n'],
+      ['C-423', ['top', 'pod'], 1, '', 'error: metrics not available yet\n'],
     ];
-    assert.deepEqual(cellsOf(await out('top', 'pod')), [
-      ['NAME', 'CPU(cores)', 'MEMORY(bytes)'],
-      ['web-node1', '7m', '5Mi'],
-    ]);
-    const node = cellsOf(await out('top', 'node'))[1];
-    assert.deepEqual([node?.[1], node?.[2], node?.[3]], ['250m', '12%', '512Mi']);
-  });
+    for (const [rule, args, code, stdout, stderr] of exact) {
+      test(`${rule}: kubectl ${args.join(' ')}`, async () => {
+        assert.deepEqual(await r.kubectl.run(args), { code, out: stdout, err: stderr });
+      });
+    }
 
-  test('C-339 C-340 H-007: wrong credentials, wrong CA', async () => {
-    const none = path.join(r.dir, 'none');
-    await writeFile(none, '');
-    await chmod(none, 0o600);
-    const server = ['-s', r.url.origin];
-    const token = await new Kubectl(none).run([...server, '--insecure-skip-tls-verify', '--token=bad', 'get', 'pods']);
-    assert.equal(token.code, 1);
-    assert.match(token.err, /error: You must be logged in to the server/);
-    const unknownCa = await new Kubectl(none).run([...server, '--token=bad', 'get', 'pods']);
-    assert.match(unknownCa.err, /x509: certificate signed by unknown authority/);
+    test('C-311 C-312: two kinds, and all', async () => {
+      assert.match(await out('get', 'pod,node'), /^NAME +READY[\s\S]*\npod\/web-node1 [\s\S]*\n\nNAME +STATUS[\s\S]*\nnode\/node1 /);
+      assert.match(await out('get', 'all', '-l', 'app'), /^NAME +READY.*\npod\/web-node1 .*\n$/);
+    });
+
+    test('C-313 C-314: nodes and namespaces', async () => {
+      assert.deepEqual(
+        cellsOf(await out('get', 'nodes'))[1]?.filter((_, i) => i !== 3),
+        ['node1', 'Ready', '<none>', 'v1.36.2'],
+      );
+      assert.equal(cellsOf(await out('get', 'nodes', '-o', 'wide'))[0]?.length, 10);
+      assert.match(await out('get', 'ns'), /^NAME +STATUS +AGE\ndefault +Active +\w+\n$/);
+    });
+
+    test('C-315 C-430 C-431: events', async () => {
+      assert.match(
+        await out('get', 'events', '--field-selector', 'involvedObject.name=crash-node1,type=Warning'),
+        /Warning +BackOff +pod\/crash-node1 +BackOff it\n$/,
+      );
+      assert.match(
+        await out('events', '--for', 'pod/crash-node1', '--types=Warning'),
+        /^LAST SEEN +TYPE +REASON +OBJECT +MESSAGE\n.*Warning +BackOff +Pod\/crash-node1 +BackOff it\n$/,
+      );
+    });
+
+    test('C-332 C-334 C-335 C-338: what the server is', async () => {
+      const resources = cellsOf(await out('api-resources'));
+      assert.deepEqual(
+        resources.find((row) => row[0] === 'pods'),
+        ['pods', 'po', 'v1', 'true', 'Pod'],
+      );
+      assert.match(await out('api-versions'), /\nmetrics\.k8s\.io\/v1beta1\nv1\n$/);
+      assert.match(await out('explain', 'pod.spec.hostNetwork'), /^KIND: {7}Pod\nVERSION: {4}v1\n\nFIELD: hostNetwork <boolean>\n/);
+      assert.match(await out('explain', 'pod'), /\nFIELDS:\n[\s\S]*spec\t<PodSpec>\n/);
+      assert.match(await out('version'), /\nServer Version: v1\.36\.2\n$/);
+      assert.match(await out('cluster-info'), /Kubernetes control plane.* is running at .*https:\/\/127\.0\.0\.1:\d+/);
+    });
+
+    test('C-345 C-347 C-348: describe', async () => {
+      const pod = await out('describe', 'pod', 'web-node1');
+      for (const text of [
+        'Node:         node1/10.0.0.1',
+        'Controlled By:  Node/node1',
+        'Status:       Running',
+        'kubernetes.io/config.mirror: uid-web-node1',
+        'QoS Class:                    BestEffort',
+        'Started it',
+      ]) {
+        assert.ok(pod.includes(text), text);
+      }
+      const node = await out('describe', 'node', 'node1');
+      assert.match(node, /Non-terminated Pods: {10}\(3 in total\)/);
+      assert.match(node, /Ready +True/);
+    });
+
+    const refused: readonly (readonly string[])[] = [
+      ['create', '-f', '-'],
+      ['apply', '-f', '-'],
+      ['apply', '--server-side', '-f', '-'],
+      ['replace', '-f', '-'],
+      ['run', 'x', '--image=y'],
+      ['label', 'pod', 'web-node1', 'a=b'],
+      ['annotate', 'pod', 'web-node1', 'a=b'],
+      ['patch', 'pod', 'web-node1', '-p', '{"metadata":{"labels":{"a":"b"}}}'],
+      ['debug', 'web-node1', '--image=x'],
+    ];
+    for (const args of refused) {
+      test(`C-420: ${args.join(' ')} is refused with a reason`, async () => {
+        const input = 'apiVersion: v1\nkind: Pod\nmetadata: {name: web-node1}\nspec: {containers: [{name: c, image: x}]}\n';
+        const result = await r.kubectl.run(args, { input });
+        assert.equal(result.code, 1);
+        assert.match(result.err, /\(Forbidden\)[\s\S]*this node runs static pods only; (edit the|put a) manifest/);
+        assert.doesNotMatch(result.err, /failed to download openapi/);
+      });
+    }
+
+    test('C-422: cordon says why not', async () => {
+      assert.match((await r.kubectl.run(['cordon', 'node1'])).err, /unable to cordon node "node1": nodes "node1" is forbidden/);
+    });
+
+    test('C-411 C-412: delete, its ways and its words', async () => {
+      assert.match(await out('delete', 'pod', 'web-node1', '--dry-run=server'), /^pod "web-node1" deleted.* \(server dry run\)\n$/);
+      assert.equal(await out('delete', 'pod', 'web-node1', '-o', 'name', '--wait=false'), 'pod/web-node1\n');
+      assert.match(
+        (await r.kubectl.run(['delete', 'pod', 'web-node1', '--force', '--grace-period=0'])).out,
+        /^pod "web-node1" force deleted/,
+      );
+      assert.equal((await out('delete', 'pods', '--all', '--now')).trimEnd().split('\n').length, 4);
+      assert.equal(cellsOf(await out('get', 'pods')).length, 5);
+      assert.equal((await r.kubectl.run(['delete', 'pod', 'nope'])).err, 'Error from server (NotFound): pods "nope" not found\n');
+    });
+
+    test('C-402 H-012: wait returns soon after the change', async () => {
+      const pods = r.views.pods.list();
+      const waiting = r.kubectl.run(['wait', '--for=condition=Ready', 'pod/crash-node1', '--timeout=20s']);
+      // Its first look must be over: the change has to come through the watch.
+      while (r.views.pods.subscribers === 0) await new Promise((resolve) => setTimeout(resolve, 20));
+      r.views.pods.set(pods.map((pod) => (pod.metadata.name === 'crash-node1' ? { ...pod, status: runningStatus('c') } : pod)));
+      assert.equal((await waiting).out, 'pod/crash-node1 condition met\n');
+      r.views.pods.set(pods);
+    });
+
+    test('C-317 C-318: get -w shows what happens, and ends well with the server', async () => {
+      const own = await start(version);
+      const child = own.kubectl.start(['get', 'pods', '-w', '--output-watch-events', '--no-headers']);
+      let seen = '';
+      child.stdout?.on('data', (data: Buffer) => {
+        seen += data.toString();
+      });
+      const exited = new Promise<number | null>((resolve) => {
+        child.on('exit', resolve);
+      });
+      const until = async (pattern: RegExp): Promise<void> => {
+        while (!pattern.test(seen)) await new Promise((resolve) => setTimeout(resolve, 20));
+      };
+      while (own.views.pods.subscribers === 0) await new Promise((resolve) => setTimeout(resolve, 20));
+      const pods = own.views.pods.list();
+      own.views.pods.set([...pods, podOf({ name: 'new', status: { phase: 'Pending' } })]);
+      await until(/ADDED +new-node1 +0\/1 +Pending/);
+      own.views.pods.set([...pods, podOf({ name: 'new' })]);
+      await until(/MODIFIED +new-node1 +1\/1 +Running/);
+      own.views.pods.set(pods);
+      await until(/DELETED +new-node1/);
+      await stop(own);
+      assert.equal(await exited, 0);
+    });
+
+    test('C-423: top, when usage is known', async () => {
+      const cpu = { time: Date.now(), usageNanoCores: 6_500_000, usageCoreNanoSeconds: 1e12 };
+      const memory = { time: Date.now(), workingSetBytes: 5 * 1024 * 1024 };
+      r.views.stats.nodeUsage = {
+        startedAt: 0,
+        systemContainers: [],
+        cpu: { ...cpu, usageNanoCores: 250_000_000 },
+        memory: { ...memory, workingSetBytes: 512 * 1024 * 1024 },
+      };
+      r.views.stats.podUsages = [
+        {
+          namespace: 'default',
+          name: 'web-node1',
+          uid: 'uid-web-node1',
+          startedAt: 0,
+          containers: [{ name: 'c', startedAt: 0, cpu, memory }],
+        },
+      ];
+      assert.deepEqual(cellsOf(await out('top', 'pod')), [
+        ['NAME', 'CPU(cores)', 'MEMORY(bytes)'],
+        ['web-node1', '7m', '5Mi'],
+      ]);
+      const node = cellsOf(await out('top', 'node'))[1];
+      assert.deepEqual([node?.[1], node?.[2], node?.[3]], ['250m', '12%', '512Mi']);
+    });
+
+    test('C-339 C-340 H-007: wrong credentials, wrong CA', async () => {
+      const none = path.join(r.dir, 'none');
+      await writeFile(none, '');
+      await chmod(none, 0o600);
+      const server = ['-s', r.url.origin];
+      const token = await new Kubectl(none, version).run([...server, '--insecure-skip-tls-verify', '--token=bad', 'get', 'pods']);
+      assert.equal(token.code, 1);
+      assert.match(token.err, /error: You must be logged in to the server/);
+      const unknownCa = await new Kubectl(none, version).run([...server, '--token=bad', 'get', 'pods']);
+      assert.match(unknownCa.err, /x509: certificate signed by unknown authority/);
+    });
   });
-});
 
 describe('@kubernetes/client-node against the API server', () => {
   let r: Running;

@@ -79,6 +79,8 @@ export function podOf(input: PodInput = {}): Pod {
       nodeName,
       restartPolicy: 'Always',
       terminationGracePeriodSeconds: 30,
+      // As defaulted: kubectl debug 1.36 relies on it.
+      securityContext: {},
       ...input.spec,
     },
     status: input.status ?? runningStatus('c'),

@@ -1,6 +1,6 @@
 // Runs the real kubectl against a server of the test, away from the user's own configuration.
-import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process';
-import { mkdtempSync } from 'node:fs';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { existsSync, mkdtempSync } from 'node:fs';
 import path from 'node:path';
 
 export interface KubectlResult {
@@ -15,20 +15,25 @@ export interface RunOptions {
   readonly timeoutMs?: number;
 }
 
-/** Why kubectl tests cannot run here; undefined when they can. For `describe(name, { skip: … })`. */
-export function whyNoKubectl(): string | undefined {
-  try {
-    execFileSync('kubectl', ['version', '--client'], { stdio: 'ignore' });
-    return undefined;
-  } catch {
-    return 'kubectl is missing: install it to test against the real client';
-  }
+/** The oldest and the newest one that pinpod promises to work with, and the Debian suite each comes from. */
+const suiteOf = { '1.32': 'trixie', '1.36': 'sid' } as const;
+export type KubectlVersion = keyof typeof suiteOf;
+export const kubectlVersions: readonly KubectlVersion[] = ['1.32', '1.36'];
+
+const fromSetup = (version: KubectlVersion): string =>
+  path.join(import.meta.dirname, '..', '..', '.cache', 'kubectl', suiteOf[version], 'usr', 'bin', 'kubectl');
+
+/** Why no such kubectl can be run here; undefined when one can. For `describe(name, { skip: … })`. */
+export function whyNoKubectl(version: KubectlVersion = '1.36'): string | undefined {
+  return existsSync(fromSetup(version)) ? undefined : `kubectl ${version} is missing: run npm run setup -- --test`;
 }
 
 export class Kubectl {
+  readonly #program: string;
   readonly #env: Readonly<Record<string, string | undefined>>;
 
-  constructor(kubeconfig: string) {
+  constructor(kubeconfig: string, version: KubectlVersion = '1.36') {
+    this.#program = fromSetup(version);
     // Its caches go where the kubeconfig is, and with it when the test is over.
     const home = mkdtempSync(path.join(path.dirname(kubeconfig), 'home-'));
     this.#env = { PATH: process.env['PATH'], HOME: home, KUBECONFIG: kubeconfig };
@@ -38,7 +43,7 @@ export class Kubectl {
   run(args: readonly string[], options: RunOptions = {}): Promise<KubectlResult> {
     return new Promise((resolve) => {
       const child = execFile(
-        'kubectl',
+        this.#program,
         [...args],
         { env: { ...this.#env, ...options.env }, timeout: options.timeoutMs ?? 30_000, maxBuffer: 64 * 1024 * 1024 },
         (error, out, err) => {
@@ -53,7 +58,7 @@ export class Kubectl {
 
   /** For commands that go on: the caller ends them. */
   start(args: readonly string[], env: Readonly<Record<string, string>> = {}): ChildProcess {
-    return spawn('kubectl', [...args], { env: { ...this.#env, ...env }, stdio: ['pipe', 'pipe', 'pipe'] });
+    return spawn(this.#program, [...args], { env: { ...this.#env, ...env }, stdio: ['pipe', 'pipe', 'pipe'] });
   }
 }
 
