@@ -33,7 +33,8 @@ const table: Readonly<Record<string, Rule>> = {
   image: { may: ['runtime', 'pod', 'api', 'std'], packages: ['tar-stream', 'valibot', 'yaml'] },
   volume: { may: ['runtime', 'pod', 'api', 'std'], packages: [] },
   cgroup: { may: ['runtime', 'pod', 'api', 'std'], packages: [] },
-  mirror: { may: ['status', 'api', 'std'], packages: ['@kubernetes/client-node', '@peculiar/x509', 'reflect-metadata'] },
+  // Decision 0041 has the YAML reader in place of the client library.
+  mirror: { may: ['status', 'api', 'std'], packages: ['yaml', '@peculiar/x509', 'reflect-metadata'] },
   server: {
     may: ['api', 'std'],
     packages: ['hono', '@hono/node-server', '@peculiar/x509', 'reflect-metadata', 'prom-client', '@bufbuild/protobuf', 'ws'],

@@ -11,7 +11,6 @@ const target = 'dist/pinpod.cjs';
 
 /** Imported with `import()` only; by package name, the file. */
 const apart: Readonly<Record<string, string>> = {
-  '@kubernetes/client-node': 'client-node.cjs',
   '@peculiar/x509': 'x509.cjs',
 };
 

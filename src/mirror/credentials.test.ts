@@ -2,7 +2,7 @@
 import 'reflect-metadata';
 import assert from 'node:assert/strict';
 import { webcrypto, X509Certificate } from 'node:crypto';
-import { mkdtemp, readFile, readlink, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, readFile, readlink, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -15,6 +15,7 @@ import { CertificateRotation } from './certificate-rotation.ts';
 import { CertificateStore } from './certificate-store.ts';
 import { writeKubeconfig } from './client-bootstrap.ts';
 import { KubeconfigAccess } from './kubeconfig.ts';
+import { parseKubeconfig } from './kubeconfig-file.ts';
 
 const never = new AbortController().signal;
 
@@ -96,6 +97,104 @@ test('a kubeconfig that is missing or names missing files is a fault of its own,
   await writeFile(join(dir, 'pair.pem'), 'pair');
   const { tls } = await access.current({ signal: never });
   assert.deepEqual([String(tls.cert), String(tls.key)], ['pair', 'pair']);
+});
+
+test('an exec plugin is asked when its credential expires or is refused, and knows the cluster when it wants to', async (t) => {
+  const dir = await directory(t);
+  const { clock } = apiWorld();
+  await writeFile(join(dir, 'ca.crt'), 'authority');
+  const expires = new Date(clock.now() + 60_000).toISOString();
+  await writeFile(
+    join(dir, 'plugin'),
+    `#!/bin/sh
+echo run >>"$LOG"
+echo "$KUBERNETES_EXEC_INFO" >"$LOG.info"
+echo '{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1","status":{"expirationTimestamp":"${expires}","token":"'"$1$(wc -l <"$LOG" | tr -d ' ')"'"}}'
+`,
+  );
+  await chmod(join(dir, 'plugin'), 0o755);
+  const log = join(dir, 'log');
+  const exec = `{apiVersion: client.authentication.k8s.io/v1, command: ./plugin, args: [t], env: [{name: LOG, value: ${log}}], provideClusterInfo: true}`;
+  await writeFile(join(dir, 'config'), kubeconfig(`{exec: ${exec}}`));
+  const access = new KubeconfigAccess({ path: join(dir, 'config') }, { clock });
+  const token = async (): Promise<string | undefined> => (await access.current({ signal: never })).headers['Authorization'];
+  assert.equal(await token(), 'Bearer t1');
+  assert.deepEqual(JSON.parse(await readFile(`${log}.info`, 'utf8')).spec, {
+    interactive: false,
+    cluster: {
+      server: 'https://192.0.2.1:6443',
+      'certificate-authority-data': Buffer.from('authority').toString('base64'),
+      'tls-server-name': 'kubernetes',
+    },
+  });
+  await clock.advance(30_000);
+  assert.equal(await token(), 'Bearer t1', 'it is still good');
+  await clock.advance(31_000);
+  assert.equal(await token(), 'Bearer t2', 'it has expired');
+  access.invalidate();
+  assert.equal(await token(), 'Bearer t3', 'the server refused it');
+});
+
+for (const [what, script, said] of [
+  ['is missing', undefined, /exec plugin .*plugin.*not installed; get it from the shop/],
+  ['fails', 'echo no card >&2; exit 3', /exec plugin .*no card/],
+  ['answers no JSON', 'echo secret', /its answer is not JSON$/],
+  [
+    'answers another version',
+    `echo '{"kind":"ExecCredential","apiVersion":"x/v9"}'`,
+    /no ExecCredential of client.authentication.k8s.io\/v1/,
+  ],
+  [
+    'answers nothing of use',
+    `echo '{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1"}'`,
+    /neither a token nor a certificate/,
+  ],
+] as const) {
+  test(`an exec plugin that ${what}`, async (t) => {
+    const dir = await directory(t);
+    await writeFile(join(dir, 'ca.crt'), 'authority');
+    if (script !== undefined) await writeFile(join(dir, 'plugin'), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+    const exec = '{apiVersion: client.authentication.k8s.io/v1, command: ./plugin, installHint: get it from the shop}';
+    await writeFile(join(dir, 'config'), kubeconfig(`{exec: ${exec}}`));
+    const access = new KubeconfigAccess({ path: join(dir, 'config') }, { clock: apiWorld().clock });
+    await assert.rejects(access.current({ signal: never }), { code: 'credentials', message: said });
+  });
+}
+
+for (const [text, said] of [
+  ['a: [', /^kubeconfig \/k: /],
+  ['just text', 'kubeconfig /k: it is not a map'],
+  ['{}', 'kubeconfig /k: current-context is not set'],
+  ['{current-context: x}', 'kubeconfig /k: contexts has no "x"'],
+  ['{current-context: x, contexts: [{name: x, context: {cluster: c, user: u}}]}', 'kubeconfig /k: clusters has no "c"'],
+  [kubeconfig('{token: 5}'), 'kubeconfig /k: token is not a string'],
+  [kubeconfig('{auth-provider: {name: oidc}}'), 'kubeconfig /k: auth-provider is not supported'],
+  [kubeconfig('{as: admin}'), 'kubeconfig /k: as is not supported'],
+  [kubeconfig('{exec: {command: x, apiVersion: client.authentication.k8s.io/v1alpha1}}'), /apiVersion .*v1alpha1" is not supported/],
+  [kubeconfig('{exec: {command: x, apiVersion: client.authentication.k8s.io/v1, interactiveMode: Always}}'), /needs a person/],
+] as const) {
+  test(`a kubeconfig that cannot be used: ${String(said)}`, () => {
+    assert.throws(() => parseKubeconfig(text, '/k'), { code: 'credentials', message: said });
+  });
+}
+
+test('a kubeconfig with everything in it', () => {
+  const data = Buffer.from('pem').toString('base64');
+  const text = kubeconfig(
+    `{client-certificate-data: ${data}, client-key: keys/a.pem, client-key-data: "", username: u, password: p, tokenFile: /t}`,
+  ).replace('ca.crt', '/ca.crt, insecure-skip-tls-verify: true');
+  assert.deepEqual(parseKubeconfig(text, '/etc/k/config'), {
+    server: 'https://192.0.2.1:6443',
+    ca: { file: '/ca.crt' },
+    serverName: 'kubernetes',
+    skipVerify: true,
+    certificate: { data: Buffer.from('pem') },
+    key: { file: '/etc/k/keys/a.pem' },
+    token: undefined,
+    tokenFile: '/t',
+    basic: { username: 'u', password: 'p' },
+    exec: undefined,
+  });
 });
 
 test('the kubeconfig written after the bootstrap is read back, mode 0600', async (t) => {

@@ -1,13 +1,13 @@
-// AccessSource from a kubeconfig file. Parsing and authentication (certificates, tokens, exec plugins) are the Kubernetes
-// client library's, which is loaded only here; every file the kubeconfig names is watched for change by its time and size,
-// so that renewed certificates and tokens are taken without a restart.
+// AccessSource from a kubeconfig file: certificates, tokens, exec plugins (docs/decisions/0041-own-kubeconfig-reader.md).
+// Every file the kubeconfig names is watched for change by its time and size, so that renewed certificates and tokens are
+// taken without a restart.
 import { readFile, stat } from 'node:fs/promises';
-import type { RequestOptions } from 'node:https';
-import { dirname, resolve } from 'node:path';
 import { raceSignal } from '../std/async.ts';
 import type { Clock, Instant } from '../std/clock.ts';
 import { messageOf } from '../std/errors.ts';
+import { type ClusterInfo, ExecCredentials } from './exec-credential.ts';
 import { type AccessSource, type ApiAccess, ApiError } from './kube-api.ts';
+import { type KubeconfigFile, type Material, parseKubeconfig } from './kubeconfig-file.ts';
 
 export interface KubeconfigOptions {
   readonly path: string;
@@ -19,7 +19,8 @@ interface Loaded {
   readonly access: ApiAccess;
   readonly files: readonly string[];
   readonly stamp: string;
-  /** An exec plugin or auth provider hands out what expires: asked again at every check (it keeps its answer itself). */
+  readonly exec: ExecCredentials | undefined;
+  /** An exec plugin hands out what expires: asked again at every check (it keeps its answer itself). */
   readonly again: (() => Promise<ApiAccess>) | undefined;
 }
 
@@ -48,6 +49,7 @@ export class KubeconfigAccess implements AccessSource {
 
   invalidate(): void {
     this.#checkedAt = 0;
+    this.#loaded?.exec?.forget();
   }
 
   async #refresh(): Promise<ApiAccess> {
@@ -72,50 +74,56 @@ export class KubeconfigAccess implements AccessSource {
   }
 
   async #load(): Promise<Loaded> {
-    const { KubeConfig, loadYaml } = await import('@kubernetes/client-node');
     const { path } = this.#options;
-    const text = await readFile(path, 'utf8');
-    const config = new KubeConfig();
-    config.loadFromString(text);
-    config.makePathsAbsolute(dirname(resolve(path)));
-    const cluster = config.getCurrentCluster();
-    const user = config.getCurrentUser();
-    if (cluster === null || user === null) throw new ApiError('credentials', `kubeconfig ${path} has no usable current context`);
-    if (cluster.proxyUrl !== undefined) throw new ApiError('credentials', `kubeconfig ${path}: proxy-url is not supported`);
-    const tokenFile = tokenFileOf(loadYaml(text), user.name);
-    const tokenPath = tokenFile === undefined ? undefined : resolve(dirname(path), tokenFile);
-    const files = [path, cluster.caFile, user.certFile, user.keyFile, tokenPath].filter((file) => file !== undefined && file !== '');
-    const stamp = await stampOf(files as readonly string[]);
+    const config = parseKubeconfig(await readFile(path, 'utf8'), path);
+    const files = [path, config.tokenFile, ...[config.ca, config.certificate, config.key].map(fileOf)].filter((file) => file !== undefined);
+    const stamp = await stampOf(files);
+    const { serverName, skipVerify } = config;
+    const ca = await read(config.ca);
+    const exec =
+      config.exec === undefined
+        ? undefined
+        : new ExecCredentials({ plugin: config.exec, cluster: clusterInfo(config, ca) }, { clock: this.#clock });
     const derive = async (): Promise<ApiAccess> => {
-      const headers: Record<string, string> = {};
-      const options: RequestOptions = { headers };
-      // The library refuses plain HTTP unless told so; the choice of the scheme is the kubeconfig's.
-      if (cluster.server.startsWith('https:')) await config.applyToHTTPSOptions(options);
-      const token = tokenPath === undefined ? user.token : (await readFile(tokenPath, 'utf8')).trim();
-      const { ca, cert, key, servername, rejectUnauthorized } = options;
+      // A program may outlive whoever asked first: it has a time-out of its own.
+      const dynamic = await exec?.current({ signal: new AbortController().signal });
+      const token = config.tokenFile === undefined ? config.token : (await readFile(config.tokenFile, 'utf8')).trim();
       return {
-        server: cluster.server,
-        headers: { ...headers, ...(token === undefined || token === '' ? {} : { Authorization: `Bearer ${token}` }) },
+        server: config.server,
+        headers: authorization(token ?? dynamic?.token, config.basic),
         tls: {
-          ca: ca as string | Buffer | undefined,
-          cert: cert as string | Buffer | undefined,
-          key: key as string | Buffer | undefined,
-          servername,
-          rejectUnauthorized,
+          ca,
+          cert: (await read(config.certificate)) ?? dynamic?.certificate,
+          key: (await read(config.key)) ?? dynamic?.key,
+          servername: serverName,
+          rejectUnauthorized: skipVerify ? false : undefined,
         },
       };
     };
-    const isDynamic = user.exec !== undefined || user.authProvider !== undefined;
-    return { access: await derive(), files: files as readonly string[], stamp, again: isDynamic ? derive : undefined };
+    return { access: await derive(), files, stamp, exec, again: exec === undefined ? undefined : derive };
   }
 }
 
-/** The library reads a token file once, at load, and forgets its name. */
-function tokenFileOf(document: unknown, user: string): string | undefined {
-  const users =
-    (document as { readonly users?: readonly { readonly name?: string; readonly user?: Readonly<Record<string, unknown>> }[] }).users ?? [];
-  const file = users.find((u) => u.name === user)?.user?.['tokenFile'] ?? users.find((u) => u.name === user)?.user?.['token-file'];
-  return typeof file === 'string' && file !== '' ? file : undefined;
+const fileOf = (material: Material): string | undefined => (material !== undefined && 'file' in material ? material.file : undefined);
+
+async function read(material: Material): Promise<Buffer | undefined> {
+  if (material === undefined) return undefined;
+  return 'data' in material ? material.data : await readFile(material.file);
+}
+
+function authorization(token: string | undefined, basic: KubeconfigFile['basic']): Readonly<Record<string, string>> {
+  if (token !== undefined && token !== '') return { Authorization: `Bearer ${token}` };
+  if (basic === undefined) return {};
+  return { Authorization: `Basic ${Buffer.from(`${basic.username}:${basic.password}`).toString('base64')}` };
+}
+
+function clusterInfo({ server, serverName, skipVerify }: KubeconfigFile, ca: Buffer | undefined): ClusterInfo {
+  return {
+    server,
+    ...(ca === undefined ? {} : { 'certificate-authority-data': ca.toString('base64') }),
+    ...(serverName === undefined ? {} : { 'tls-server-name': serverName }),
+    ...(skipVerify ? { 'insecure-skip-tls-verify': true } : {}),
+  };
 }
 
 async function stampOf(files: readonly string[]): Promise<string> {

@@ -10,7 +10,10 @@ export interface ProgramResult {
 
 export interface ProgramOptions {
   readonly signal: AbortSignal;
+  /** Instead of this process's own environment. */
   readonly env?: Readonly<Record<string, string | undefined>>;
+  /** Besides this process's own environment. */
+  readonly extraEnv?: Readonly<Record<string, string>>;
   readonly input?: string;
 }
 
@@ -19,7 +22,8 @@ export interface ProgramOptions {
  * `program-failed` (details: exitCode, stderr) when it fails; rejects with `signal.reason` and kills it on abort.
  */
 export async function runProgram(program: string, args: readonly string[], options: ProgramOptions): Promise<ProgramResult> {
-  const { signal, env, input } = options;
+  const { signal, extraEnv, input } = options;
+  const env = options.env ?? (extraEnv === undefined ? undefined : { ...process.env, ...extraEnv });
   signal.throwIfAborted();
   return new Promise((resolve, reject) => {
     const child = execFile(
