@@ -90,6 +90,11 @@ export class Agent {
     life.onStop(() => engine.prober.close());
     await engine.state.refresh(life);
 
+    let kubeletPort = config.port;
+    const onKubeletPort = (port: number): void => {
+      kubeletPort = port;
+      nodes.wake();
+    };
     // Servers before Pods, so that a person sees what goes on while the rest comes up.
     const nodes = new NodeFeed(
       { config, kubeletVersion: kubeVersion.gitVersion },
@@ -98,14 +103,18 @@ export class Agent {
         runtime,
         readyProblems: () =>
           [engine.state.runtimeError, engine.state.networkError, engine.pleg.unhealthyReason()].filter((problem) => problem !== undefined),
-        agentPort: () => config.port,
+        agentPort: () => kubeletPort,
         clock,
         log: base.logger,
       },
     );
     life.spawn('node', (o) => nodes.run(o));
     const cluster = startCluster(config, { ...base, status, podConfig, nodes }, life);
-    await startServers({ loaded, layout, cgroup }, { ...base, runtime, status, podConfig, sources, engine, nodes, cluster }, life);
+    await startServers(
+      { loaded, layout, cgroup },
+      { ...base, runtime, status, podConfig, sources, engine, nodes, cluster, onKubeletPort },
+      life,
+    );
 
     const { workers, pleg, state } = engine;
     if (containerd !== undefined) life.spawn('containerd', (o) => containerd.supervise({ ...o, onRestarted: () => workers.wakeAll() }));

@@ -8,8 +8,10 @@ const retryMs = 5_000;
 
 export interface KubeletEndpointsDeps extends KubeletServerDeps {
   readonly events: EventSink;
-  /** Why the ports are not served; undefined when they are. */
-  readonly onFault: (message: string | undefined) => void;
+  /** The main port is served, at this number. */
+  readonly onServing: (port: number) => void;
+  /** Why the ports are not served. */
+  readonly onFault: (message: string) => void;
 }
 
 /** Serves until the signal aborts. A start that fails is told once, with a log line and an Event, and tried every five seconds. */
@@ -24,7 +26,7 @@ export async function serveKubeletEndpoints(
     try {
       await server.start();
       told = false;
-      deps.onFault(undefined);
+      deps.onServing(server.ports.main);
       deps.log.info('kubelet endpoints', { ...server.ports });
       await deps.clock.sleep(Number.MAX_SAFE_INTEGER, signal);
     } catch (error) {

@@ -42,6 +42,8 @@ export interface ServersDeps extends AgentBase {
   readonly nodes: NodeFeed;
   /** Undefined on a machine that has joined no cluster. */
   readonly cluster: ClusterMode | undefined;
+  /** The kubelet's main port is served, at this number. */
+  readonly onKubeletPort: (port: number) => void;
 }
 
 /** Resolves once kubectl and the command line are served; the kubelet's ports follow in their own time. */
@@ -104,11 +106,15 @@ export async function startServers({ loaded, layout, cgroup }: ServersOptions, d
       cluster === undefined
         ? {}
         : { reviews: cluster.reviews, serving: cluster.serving, toStaticUid: (uid: string) => cluster.uids.toStatic(uid) };
-    const onFault = (message: string | undefined): void => {
+    const onFault = (message: string): void => {
       portFault = message;
     };
+    const onServing = (port: number): void => {
+      portFault = undefined;
+      deps.onKubeletPort(port);
+    };
     life.spawn('kubelet endpoints', (o) =>
-      serveKubeletEndpoints(config, { ...views, ...ofCluster, events, metrics, metricsView: metrics, onFault }, o),
+      serveKubeletEndpoints(config, { ...views, ...ofCluster, events, metrics, metricsView: metrics, onFault, onServing }, o),
     );
   }
 }

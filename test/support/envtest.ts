@@ -2,7 +2,7 @@
 // KUBEBUILDER_ASSETS names (etcd may also be the distribution's). Nodes are authorised as in a real cluster: Node
 // authorizer and NodeRestriction are on.
 import { type ChildProcess, spawn } from 'node:child_process';
-import { generateKeyPairSync } from 'node:crypto';
+import { createPrivateKey, generateKeyPairSync, webcrypto } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
@@ -20,6 +20,12 @@ export interface Envtest {
   readonly admin: KubeApi;
   /** A kubeconfig file with the credential of this node. */
   nodeKubeconfig(nodeName: string): Promise<string>;
+  /** A kubeconfig file of anybody. */
+  kubeconfig(user: { readonly commonName: string; readonly organization: string }): Promise<string>;
+  /** The authority of client certificates, ours and those of the API server at a kubelet. */
+  readonly caFile: string;
+  /** What kube-controller-manager does: approves and signs a waiting CertificateSigningRequest. */
+  sign(name: string, validMs: number): Promise<void>;
   /** A folder that is removed with the rest. */
   readonly directory: string;
   /** Ends only the API server; its data stay. */
@@ -73,12 +79,15 @@ export async function startEnvtest(): Promise<Envtest> {
       issuer: ca,
       ...validity,
     });
+    const kubeletClient = await client('kube-apiserver-kubelet-client', 'system:masters');
     const accounts = generateKeyPairSync('rsa', { modulusLength: 2048 });
     await Promise.all([
       writeFile(at('ca.crt'), ca.certificate),
       writeFile(at('ca.key'), ca.key, { mode: 0o600 }),
       writeFile(at('server.crt'), server.certificate),
       writeFile(at('server.key'), server.key, { mode: 0o600 }),
+      writeFile(at('kubelet-client.crt'), kubeletClient.certificate),
+      writeFile(at('kubelet-client.key'), kubeletClient.key, { mode: 0o600 }),
       writeFile(at('accounts.key'), accounts.privateKey.export({ type: 'pkcs8', format: 'pem' }), { mode: 0o600 }),
       writeFile(at('accounts.pub'), accounts.publicKey.export({ type: 'spki', format: 'pem' })),
     ]);
@@ -133,12 +142,32 @@ export async function startEnvtest(): Promise<Envtest> {
           `--service-account-key-file=${at('accounts.pub')}`,
           `--service-account-signing-key-file=${at('accounts.key')}`,
           '--service-cluster-ip-range=10.96.0.0/24',
+          `--kubelet-client-certificate=${at('kubelet-client.crt')}`,
+          `--kubelet-client-key=${at('kubelet-client.key')}`,
+          '--kubelet-preferred-address-types=InternalIP',
         ],
         'apiserver.log',
       );
       await ready(api, apiServer, at('apiserver.log'));
     };
     await startServer();
+    let files = 0;
+    const kubeconfig = async (commonName: string, organization: string): Promise<string> => {
+      const pair = await client(commonName, organization);
+      const data = (text: string): string => Buffer.from(text).toString('base64');
+      const config = {
+        apiVersion: 'v1',
+        kind: 'Config',
+        clusters: [{ name: 'c', cluster: { server: url, 'certificate-authority-data': data(ca.certificate) } }],
+        users: [{ name: 'u', user: { 'client-certificate-data': data(pair.certificate), 'client-key-data': data(pair.key) } }],
+        contexts: [{ name: 'x', context: { cluster: 'c', user: 'u' } }],
+        'current-context': 'x',
+      };
+      files += 1;
+      const file = at(`kubeconfig-${files}`);
+      await writeFile(file, JSON.stringify(config), { mode: 0o600 });
+      return file;
+    };
     return {
       admin: api,
       directory,
@@ -146,21 +175,10 @@ export async function startEnvtest(): Promise<Envtest> {
       stopServer: async () => {
         if (apiServer !== undefined) await end(apiServer);
       },
-      nodeKubeconfig: async (nodeName) => {
-        const pair = await client(`system:node:${nodeName}`, 'system:nodes');
-        const data = (text: string): string => Buffer.from(text).toString('base64');
-        const config = {
-          apiVersion: 'v1',
-          kind: 'Config',
-          clusters: [{ name: 'c', cluster: { server: url, 'certificate-authority-data': data(ca.certificate) } }],
-          users: [{ name: 'u', user: { 'client-certificate-data': data(pair.certificate), 'client-key-data': data(pair.key) } }],
-          contexts: [{ name: 'x', context: { cluster: 'c', user: 'u' } }],
-          'current-context': 'x',
-        };
-        const file = at(`kubeconfig-${nodeName}`);
-        await writeFile(file, JSON.stringify(config), { mode: 0o600 });
-        return file;
-      },
+      nodeKubeconfig: (nodeName) => kubeconfig(`system:node:${nodeName}`, 'system:nodes'),
+      kubeconfig: ({ commonName, organization }) => kubeconfig(commonName, organization),
+      caFile: at('ca.crt'),
+      sign: (name, validMs) => signRequest(api, ca, name, validMs),
       close: async () => {
         api.close();
         await close();
@@ -170,6 +188,48 @@ export async function startEnvtest(): Promise<Envtest> {
     await close();
     throw error;
   }
+}
+async function signRequest(
+  api: KubeApi,
+  ca: { readonly certificate: string; readonly key: string },
+  name: string,
+  validMs: number,
+): Promise<void> {
+  const { signal } = new AbortController();
+  const path = `${paths.csrs}/${name}`;
+  interface Request {
+    readonly spec: { readonly request: string };
+    readonly status?: object;
+  }
+  const request = (await api.request({ method: 'GET', path }, { signal })) as Request;
+  const condition = { type: 'Approved', status: 'True', reason: 'Test', message: 'approved by the test' };
+  const approved = (await api.request(
+    { method: 'PUT', path: `${path}/approval`, body: { ...request, status: { conditions: [condition] } } },
+    { signal },
+  )) as Request;
+  await import('reflect-metadata');
+  const x509 = await import('@peculiar/x509');
+  const csr = new x509.Pkcs10CertificateRequest(Buffer.from(request.spec.request, 'base64').toString());
+  const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
+  const issuer = new x509.X509Certificate(ca.certificate);
+  const key = createPrivateKey(ca.key).export({ type: 'pkcs8', format: 'der' });
+  const now = systemClock.now();
+  const certificate = await x509.X509CertificateGenerator.create({
+    serialNumber: now.toString(16),
+    subject: csr.subject,
+    issuer: issuer.subject,
+    notBefore: new Date(now - 1000),
+    notAfter: new Date(now + validMs),
+    publicKey: csr.publicKey,
+    signingKey: await webcrypto.subtle.importKey('pkcs8', key, algorithm, false, ['sign']),
+    signingAlgorithm: algorithm,
+    extensions: [
+      ...csr.extensions,
+      new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.clientAuth, x509.ExtendedKeyUsage.serverAuth]),
+    ],
+  });
+  const signed = { ...approved, status: { ...approved.status, certificate: Buffer.from(certificate.toString('pem')).toString('base64') } };
+  await api.request({ method: 'PUT', path: `${path}/status`, body: signed }, { signal });
 }
 
 async function ready(api: KubeApi, child: ChildProcess, log: string): Promise<void> {
