@@ -6,7 +6,7 @@ import { bundle, bundleIsUpToDate } from './bundle.ts';
 import { missingReleases, unpackReleases } from './containerd-releases.ts';
 import { imagesAreUpToDate, makeImages } from './images.ts';
 import { missingKubectls, unpackKubectls } from './kubectl-releases.ts';
-import { missingPackages } from './packages.ts';
+import { missingPackages, missingTestPackages } from './packages.ts';
 import { installPackages, SetupError } from './system.ts';
 import { missingPrograms, unpackPrograms } from './test-programs.ts';
 
@@ -45,6 +45,15 @@ const steps: readonly Step[] = [
 ];
 
 const testSteps: readonly Step[] = [
+  {
+    name: 'Debian packages for the tests',
+    needed: () => {
+      const missing = missingTestPackages();
+      return missing.length === 0 ? undefined : missing.join(', ');
+    },
+    act: () => installPackages(missingTestPackages()),
+    isOptional: true,
+  },
   {
     name: 'newer containerd releases for the tests',
     needed: () => {

@@ -21,10 +21,26 @@ const requirements: readonly Requirement[] = [
   { package: 'catatonit', files: [catatonitPaths] },
 ];
 
+/** A D-Bus with a logind for test/integration/logind.test.ts, and systemd's programs that speak to it. */
+const testRequirements: readonly Requirement[] = [
+  { package: 'dbus-daemon', files: [['dbus-daemon']] },
+  { package: 'systemd', files: [['busctl'], ['systemd-inhibit']] },
+  { package: 'python3-dbus', files: [['/usr/lib/python3/dist-packages/dbus']] },
+  { package: 'python3-gi', files: [['/usr/lib/python3/dist-packages/gi']] },
+];
+
 /** Certificates are data: `findProgram` looks for programs. */
 const certificates = '/usr/sbin/update-ca-certificates';
 
 export function missingPackages(): readonly string[] {
-  const missing = requirements.filter(({ files }) => files.some((names) => findProgram(names) === undefined)).map((r) => r.package);
+  const missing = missingOf(requirements);
   return findProgram([certificates]) === undefined ? [...missing, 'ca-certificates'] : missing;
+}
+
+export function missingTestPackages(): readonly string[] {
+  return missingOf(testRequirements);
+}
+
+function missingOf(all: readonly Requirement[]): readonly string[] {
+  return all.filter(({ files }) => files.some((names) => findProgram(names) === undefined)).map((requirement) => requirement.package);
 }

@@ -17,6 +17,7 @@ import { startHousekeeping } from './housekeeping.ts';
 import { createImagePuller } from './images.ts';
 import { Lifetime } from './lifetime.ts';
 import { PrometheusMetrics } from './metrics.ts';
+import { startNodeCare } from './node-care.ts';
 import { detectCgroup, NodeFactsReader } from './node-facts.ts';
 import { NodeFeed } from './node-view.ts';
 import { createPodEngine } from './pod-engine.ts';
@@ -102,7 +103,12 @@ export class Agent {
         facts: node,
         runtime,
         readyProblems: () =>
-          [engine.state.runtimeError, engine.state.networkError, engine.pleg.unhealthyReason()].filter((problem) => problem !== undefined),
+          [
+            engine.state.runtimeError,
+            engine.state.networkError,
+            engine.pleg.unhealthyReason(),
+            engine.admission.isShuttingDown ? 'node is shutting down' : undefined,
+          ].filter((problem) => problem !== undefined),
         agentPort: () => kubeletPort,
         clock,
         log: base.logger,
@@ -130,6 +136,7 @@ export class Agent {
     };
     for (const source of sources) life.spawn(`source ${source.name}`, (o) => follow(source, podConfig, { reconcile }, o));
     startHousekeeping(config, { ...base, ...connection, podConfig, engine }, life);
+    startNodeCare(config, { ...base, engine, status, nodes }, life);
   }
 
   async #base(life: Lifetime): Promise<AgentBase> {

@@ -49,6 +49,10 @@ export class NodeAdmission {
     return admitPod(pod, active, this.#node());
   }
 
+  get isShuttingDown(): boolean {
+    return this.#changing.isShuttingDown;
+  }
+
   mayReturn(reason: string): boolean {
     return mayReturn(reason, this.#changing);
   }

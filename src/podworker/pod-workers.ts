@@ -156,7 +156,7 @@ export class PodWorkers {
     const name = fullName(pod);
     const admission = this.#deps.admit(
       pod,
-      this.#active().filter((other) => fullName(other.pod) !== name),
+      this.active().filter((other) => fullName(other.pod) !== name),
     );
     return admission.kind === 'refused' ? admission : undefined;
   }
@@ -204,7 +204,7 @@ export class PodWorkers {
     // Desired again while it is being ended: it starts anew when that is over (L-045).
     if (this.#entries.has(uid)) return;
     if (this.#isNameTaken(pod)) return;
-    const admission = this.#deps.admit(pod, this.#active());
+    const admission = this.#deps.admit(pod, this.active());
     switch (admission.kind) {
       case 'admitted':
         this.#begin(pod, false);
@@ -239,7 +239,7 @@ export class PodWorkers {
     const count = now - before.at > returnBackoff.resetMs ? 0 : before.count;
     const waitMs = count === 0 ? 0 : Math.min(returnBackoff.initialMs * 2 ** (count - 1), returnBackoff.maxMs);
     if (now - before.at < waitMs || !this.#deps.mayReturn(worker.work.cause.reason)) return;
-    if (this.#deps.admit(pod, this.#active()).kind !== 'admitted') return;
+    if (this.#deps.admit(pod, this.active()).kind !== 'admitted') return;
     this.#deps.logger.info('pod begins anew', { pod: formatPod(pod), after: worker.work.cause.reason });
     this.#returns.set(uid, { count: count + 1, at: now });
     worker.terminate({ kind: 'removed' });
@@ -257,8 +257,8 @@ export class PodWorkers {
     this.terminate(victim.metadata.uid, { kind: 'disrupted', reason: 'Preempting', message, conditionMessage });
   }
 
-  /** Pods that take room and ports: those that run or are being ended. */
-  #active(): readonly ActivePod[] {
+  /** The Pods that take room and ports: those that run or are being ended. */
+  active(): readonly ActivePod[] {
     const workers = [...this.#entries.values()].map(({ worker }) => worker);
     return workers
       .filter(({ work }) => work.state === 'sync' || work.state === 'terminating')
