@@ -6,6 +6,7 @@ import { bundle, bundleIsUpToDate } from './bundle.ts';
 import { missingReleases, unpackReleases } from './containerd-releases.ts';
 import { imagesAreUpToDate, makeImages } from './images.ts';
 import { missingKubectls, unpackKubectls } from './kubectl-releases.ts';
+import { fetchNodes, missingNodes } from './nodes.ts';
 import { missingPackages, missingTestPackages } from './packages.ts';
 import { installPackages, SetupError } from './system.ts';
 import { missingPrograms, unpackPrograms } from './test-programs.ts';
@@ -70,6 +71,15 @@ const testSteps: readonly Step[] = [
       return missing.length === 0 ? undefined : missing.join(', ');
     },
     act: () => unpackPrograms(checkout),
+    isOptional: true,
+  },
+  {
+    name: 'other Nodes for the tests',
+    needed: () => {
+      const missing = missingNodes(checkout);
+      return missing.length === 0 ? undefined : missing.join(', ');
+    },
+    act: () => fetchNodes(checkout),
     isOptional: true,
   },
   {

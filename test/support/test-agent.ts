@@ -60,6 +60,22 @@ export interface CommandResult {
   readonly err: string;
 }
 
+/** The sources on the Node of the checkout. */
+export const sourceProgram: readonly string[] = [
+  path.join(checkout, 'node_modules', '.bin', 'node'),
+  path.join(checkout, 'src', 'main.ts'),
+];
+
+/** Runs a command of `program` to its end. */
+export function runPinpod(program: readonly string[], args: readonly string[]): Promise<CommandResult> {
+  const [file = '', ...before] = program;
+  return new Promise((resolve) => {
+    execFile(file, [...before, ...args], { timeout: 20_000 }, (error, out, err) =>
+      resolve({ code: error === null ? 0 : typeof error.code === 'number' ? error.code : -1, out, err }),
+    );
+  });
+}
+
 let agents = 90;
 
 export interface TestAgentOptions {
@@ -91,6 +107,7 @@ export class TestAgent {
   output = '';
   readonly #endpoint: string | undefined;
   readonly #options: TestAgentOptions;
+  #program: readonly string[] = sourceProgram;
   #process: ChildProcess | undefined;
 
   constructor(agentOptions: TestAgentOptions = {}) {
@@ -165,14 +182,14 @@ export class TestAgent {
     return ['--config', path.join(this.dir, 'config.yaml'), '--hostname-override', nodeName, ...endpoint];
   }
 
-  /** Resolves once the agent answers on its socket. */
-  async start(): Promise<void> {
-    const node = path.join(checkout, 'node_modules', '.bin', 'node');
+  /** Resolves once the agent answers on its socket. `program`: what to run, from here on, instead of the sources. */
+  async start(program: readonly string[] = sourceProgram): Promise<void> {
+    this.#program = program;
     // It ends with the test, however that ends.
-    const command = ['--pdeathsig', 'KILL', node, path.join(checkout, 'src', 'main.ts'), 'run', ...this.#flags];
+    const command = ['--pdeathsig', 'KILL', ...program, 'run', ...this.#flags];
     const launcher = this.#options.sharedMounts === true ? ['unshare', '--mount', '--propagation', 'shared'] : [];
-    const [program = '', ...args] = [...launcher, 'setpriv', ...command];
-    const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'] });
+    const [file = '', ...args] = [...launcher, 'setpriv', ...command];
+    const child = spawn(file, args, { stdio: ['ignore', 'ignore', 'pipe'] });
     this.#process = child;
     child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       this.output += text;
@@ -302,14 +319,7 @@ export class TestAgent {
   }
 
   cli(...args: readonly string[]): Promise<CommandResult> {
-    return new Promise((resolve) => {
-      execFile(
-        path.join(checkout, 'node_modules', '.bin', 'node'),
-        [path.join(checkout, 'src', 'main.ts'), ...args, '--run-dir', this.runDir],
-        { timeout: 20_000 },
-        (error, out, err) => resolve({ code: error === null ? 0 : typeof error.code === 'number' ? error.code : -1, out, err }),
-      );
-    });
+    return runPinpod(this.#program, [...args, '--run-dir', this.runDir]);
   }
 
   async verdicts(): Promise<ReadonlyMap<string, ManifestList['manifests'][number]>> {
