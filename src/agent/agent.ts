@@ -85,8 +85,12 @@ export class Agent {
     observeReactions(reactionMetrics(base.metrics), status, clock);
     const sources = manifestSources(config, env, base);
     const podConfig = new PodConfig({ sources: sources.map((source) => source.name) }, { clock });
-    const images = await createImagePuller({ config, env }, { ...base, ...connection });
-    const engineDeps = { ...base, runtime, node, images, podConfig, status };
+    // The Node shows what those below find out; it is made after them.
+    let nodeFeed: NodeFeed | undefined;
+    const onImages = (): void => nodeFeed?.imagesChanged();
+    const onRuntimeState = (): void => nodeFeed?.wake();
+    const images = await createImagePuller({ config, env }, { ...base, ...connection, onImages });
+    const engineDeps = { ...base, runtime, node, images, podConfig, status, onRuntimeState };
     const engine = await createPodEngine({ config, version, layout, cgroup, facts }, engineDeps, life);
     life.onStop(() => engine.prober.close());
     await engine.state.refresh(life);
@@ -114,6 +118,7 @@ export class Agent {
         log: base.logger,
       },
     );
+    nodeFeed = nodes;
     life.spawn('node', (o) => nodes.run(o));
     const cluster = startCluster(config, { ...base, status, podConfig, nodes }, life);
     await startServers(
@@ -127,6 +132,7 @@ export class Agent {
     life.spawn('runtime status', (o) => state.run(o));
     life.spawn('pleg', (o) => pleg.run(o));
     await pleg.ready(life);
+    nodes.wake();
     life.onStop(() => workers.close());
     life.spawn('pod workers', (o) => raceSignal(workers.failed, o.signal));
     await workers.start(life);
@@ -135,7 +141,7 @@ export class Agent {
       cluster?.sourcesChanged();
     };
     for (const source of sources) life.spawn(`source ${source.name}`, (o) => follow(source, podConfig, { reconcile }, o));
-    startHousekeeping(config, { ...base, ...connection, podConfig, engine }, life);
+    startHousekeeping(config, { ...base, ...connection, podConfig, engine, onImages }, life);
     startNodeCare(config, { ...base, engine, status, nodes }, life);
   }
 

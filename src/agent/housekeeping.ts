@@ -1,6 +1,6 @@
 // What is tidied up beside the Pods' own life: dead records, leftovers of Pods long gone, logs, images.
 import type { AgentConfig } from '../config/agent-config.ts';
-import { diskUsage, ImageGc } from '../image/image-gc.ts';
+import { diskUsage, ImageGc, type ImageGcDeps } from '../image/image-gc.ts';
 import type { PodConfig } from '../podconfig/pod-config.ts';
 import { Leftovers } from '../podworker/leftovers.ts';
 import { LogRotation } from '../podworker/log-rotation.ts';
@@ -12,6 +12,8 @@ import { nodeObject, type PodEngine } from './pod-engine.ts';
 export interface HousekeepingDeps extends AgentBase, Pick<RuntimeConnection, 'runtime' | 'isOffline'> {
   readonly podConfig: PodConfig;
   readonly engine: PodEngine;
+  /** The runtime has other images than before. */
+  readonly onImages: () => void;
 }
 
 export function startHousekeeping(config: AgentConfig, deps: HousekeepingDeps, life: Lifetime): void {
@@ -43,9 +45,21 @@ export function startHousekeeping(config: AgentConfig, deps: HousekeepingDeps, l
       maximumAgeMs: config.imageMaximumGcAgeMs,
       node: nodeObject(config),
     },
-    { ...deps, diskUsage, neededImages: () => neededImages(podConfig, config.pauseImage) },
+    { ...deps, runtime: imageRuntime(deps), diskUsage, neededImages: () => neededImages(podConfig, config.pauseImage) },
   );
   life.spawn('image garbage collection', (o) => imageGc.run(o));
+}
+
+function imageRuntime({ runtime, onImages }: HousekeepingDeps): ImageGcDeps['runtime'] {
+  return {
+    listImages: (o) => runtime.listImages(o),
+    listContainers: (filter, o) => runtime.listContainers(filter, o),
+    imageFsInfo: (o) => runtime.imageFsInfo(o),
+    async removeImage(image, o) {
+      await runtime.removeImage(image, o);
+      onImages();
+    },
+  };
 }
 
 function* neededImages(podConfig: PodConfig, pauseImage: string): Iterable<string> {

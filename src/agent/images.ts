@@ -4,7 +4,7 @@ import type { AgentConfig } from '../config/agent-config.ts';
 import { CredentialPlugins, readCredentialProviders } from '../image/credential-plugins.ts';
 import { type CredentialSource, combineCredentials } from '../image/credentials.ts';
 import { DockerConfigCredentials } from '../image/docker-config.ts';
-import { ImagePuller } from '../image/image-puller.ts';
+import { ImagePuller, type ImagePullerDeps } from '../image/image-puller.ts';
 import type { AgentBase } from './base.ts';
 import type { RuntimeConnection } from './connect-runtime.ts';
 
@@ -16,16 +16,24 @@ export interface ImageOptions {
 /** A ConfigError says what is wrong with the credential provider configuration. */
 export async function createImagePuller(
   options: ImageOptions,
-  deps: AgentBase & Pick<RuntimeConnection, 'runtime' | 'isOffline'>,
+  deps: AgentBase & Pick<RuntimeConnection, 'runtime' | 'isOffline'> & { readonly onImages: () => void },
 ): Promise<ImagePuller> {
   const { config } = options;
+  const runtime: ImagePullerDeps['runtime'] = {
+    imageStatus: (image, o) => deps.runtime.imageStatus(image, o),
+    async pullImage(request, o) {
+      const id = await deps.runtime.pullImage(request, o);
+      deps.onImages();
+      return id;
+    },
+  };
   return new ImagePuller(
     {
       maxParallelPulls: config.serializeImagePulls ? 1 : (config.maxParallelImagePulls ?? Number.POSITIVE_INFINITY),
       pullsPerSecond: config.registryPullQps,
       pullBurst: config.registryBurst,
     },
-    { ...deps, credentials: await credentialsOf(options, deps) },
+    { ...deps, runtime, credentials: await credentialsOf(options, deps) },
   );
 }
 

@@ -102,9 +102,10 @@ export class NodeFeed implements NodeView {
     this.#wake();
   }
 
-  /** Images came or went: the next round asks the runtime for them. */
+  /** Images came or went: the next round, soon, asks the runtime for them. */
   imagesChanged(): void {
     this.#runtimeAskedAt = undefined;
+    this.#wake();
   }
 
   /** One round. What cannot be read stays as it was and is logged (S-367). */

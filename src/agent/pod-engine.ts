@@ -50,6 +50,8 @@ export interface PodEngineDeps extends AgentBase, Pick<RuntimeConnection, 'runti
   readonly images: ImagePuller;
   readonly podConfig: PodConfig;
   readonly status: StatusStore;
+  /** The runtime or its network became ready, or ceased to be. */
+  readonly onRuntimeState: () => void;
 }
 
 export interface PodEngine {
@@ -96,7 +98,11 @@ export async function createPodEngine(options: PodEngineOptions, deps: PodEngine
   );
   const pleg = new Pleg({}, { ...deps, onChange: wake, onRecovered: wakeAll });
   const prober = new Prober({ agentStartedAt }, { ...deps, nodeAddress: () => facts.ips[0], onResult: wake });
-  const state = new RuntimeState({ runtime, clock, logger, onChange: wakeAll });
+  const onRuntimeState = (): void => {
+    wakeAll();
+    deps.onRuntimeState();
+  };
+  const state = new RuntimeState({ runtime, clock, logger, onChange: onRuntimeState });
   const admission = new NodeAdmission(config, facts, { runtime: node, clock, logger, onChange: () => workers?.reconcile() });
   await admission.refresh();
   const executorDeps = {

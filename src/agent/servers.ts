@@ -18,6 +18,7 @@ import { jsonStateFile } from '../std/state-file.ts';
 import type { AgentBase } from './base.ts';
 import { diffView } from './diff-view.ts';
 import { serveKubeletEndpoints } from './kubelet-endpoints.ts';
+import { LeaseFeed } from './lease-view.ts';
 import type { Lifetime } from './lifetime.ts';
 import type { NodeFeed } from './node-view.ts';
 import type { PodEngine } from './pod-engine.ts';
@@ -79,6 +80,11 @@ export async function startServers({ loaded, layout, cgroup }: ServersOptions, d
     clock,
     log,
   };
+  const leases = new LeaseFeed(
+    { nodeName: config.nodeName, durationSeconds: config.nodeLeaseDurationSeconds },
+    { nodes: deps.nodes, clock },
+  );
+  life.spawn('lease', (o) => leases.run(o));
   const mirrorState = jsonStateFile({ path: path.join(config.rootDir, 'views.json'), maxBytes: 8 << 20 }, { log });
   const server = new KubeServer(
     {
@@ -95,7 +101,7 @@ export async function startServers({ loaded, layout, cgroup }: ServersOptions, d
           }
         : undefined,
     },
-    { ...views, nodes: deps.nodes, events, mirrorState, random: deps.random },
+    { ...views, nodes: deps.nodes, leases, events, mirrorState, random: deps.random },
   );
   life.onStop(() => server.stop());
   await server.start();
