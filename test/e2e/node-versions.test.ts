@@ -6,29 +6,20 @@ import { request } from 'node:https';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { parse } from 'yaml';
-import { bundle, bundleIsUpToDate } from '../../scripts/setup/bundle.ts';
 import { nodeProgram, otherNodes } from '../../scripts/setup/nodes.ts';
+import { bundleProgram } from '../support/bundle.ts';
 import { whyNoContainerd } from '../support/containerd.ts';
 import { checkout, eventually, nodeName, runPinpod, TestAgent, uidOf } from '../support/test-agent.ts';
-
-/** As bin/pinpod starts it. */
-const flags = /exec "\$node" (?<flags>.*) "\$bundle"/.exec(readFileSync(path.join(checkout, 'bin', 'pinpod'), 'utf8'))?.groups?.['flags'];
-const programOn = (node: string): readonly string[] => [node, ...(flags?.split(' ') ?? []), path.join(checkout, 'dist', 'pinpod.cjs')];
 
 const nodes = [
   ...otherNodes.map((version) => ({ version, node: nodeProgram(checkout, version) })),
   { version: "the checkout's own", node: path.join(checkout, 'node_modules', '.bin', 'node') },
 ].map((entry) => ({ ...entry, skip: existsSync(entry.node) ? false : `${entry.node} is missing: run npm run setup -- --test` }));
 
-before(async () => {
-  assert.match(flags ?? '', /^--/, 'the flags in bin/pinpod');
-  if (!bundleIsUpToDate(checkout)) await bundle(checkout);
-});
-
 describe('the commands of the bundle', { concurrency: 2 }, () => {
   for (const { version, node, skip } of nodes) {
     it(`on Node ${version}`, { skip }, async () => {
-      const program = programOn(node);
+      const program = await bundleProgram(node);
       const valid = await runPinpod(program, ['validate', path.join(checkout, 'examples')]);
       assert.deepEqual([valid.code, valid.err], [0, '1 manifest checked, 0 with problems\n']);
       const config = await runPinpod(program, ['config', '--hostname-override', nodeName]);
@@ -83,7 +74,7 @@ describe('D2: one agent after the other on another Node', { skip: whyNoContainer
   let first: string | undefined;
   for (const { version, node, skip } of [...nodes, ...nodes.slice(0, 1)]) {
     it(`Node ${version}`, { skip }, async () => {
-      await agent.start(programOn(node));
+      await agent.start(await bundleProgram(node));
       const pod = await agent.ready('static-web');
       const { id } = await agent.running(uidOf(pod));
       first ??= id;
