@@ -8,7 +8,7 @@ import { after, before, describe, it } from 'node:test';
 import type { Container, Pod, PodSpec } from '../../src/api/gen/kubernetes.ts';
 import { ociArchitecture, writeImageArchive } from '../../src/image/oci-archive.ts';
 import { binDirs, newRunc, offlineImages, whyNoContainerd, whyNoNewRunc } from '../support/containerd.ts';
-import { eventually, TestAgent } from '../support/test-agent.ts';
+import { eventually, ownMounts, TestAgent } from '../support/test-agent.ts';
 
 const forever = 'trap "exit 0" TERM; while :; do sleep 1000 & wait; done';
 /** The tests' image with users: `web` (1000) is also in group 5000. */
@@ -45,7 +45,7 @@ const skip = whyNoContainerd('sid') ?? whyNoNewRunc() ?? false;
 describe('what a container gets, on containerd 2.x', { skip }, () => {
   const agent = new TestAgent({
     binDirs: [newRunc, ...binDirs('sid')],
-    sharedMounts: true,
+    launcher: ownMounts,
     archives: async () => ({ 'users.tar': await usersArchive() }),
     kubelet: { clusterDomain: 'cluster.local', containerLogMaxSize: '16Ki', containerLogMaxFiles: 3, containerLogMonitorInterval: '3s' },
   });
@@ -196,7 +196,7 @@ describe('what a container gets, on containerd 2.x', { skip }, () => {
     writeFileSync(path.join(agent.rootDir, 'seccomp', 'no-mkdir.json'), JSON.stringify(profile));
     for (const sub of ['propagation/sub', 'rro/sub']) mkdirSync(path.join(host, sub), { recursive: true });
     await agent.start();
-    await agent.inMounts('mount', '-t', 'tmpfs', 'rro', path.join(host, 'rro', 'sub'));
+    await agent.beside('mount', '-t', 'tmpfs', 'rro', path.join(host, 'rro', 'sub'));
     for (const [name, podSpec] of Object.entries(pods)) agent.putPod(name, podSpec);
   });
   after(() => agent.destroy());
@@ -282,11 +282,11 @@ describe('what a container gets, on containerd 2.x', { skip }, () => {
   it('C-367 mount propagation', async () => {
     await agent.ready('propagation');
     const folder = path.join(host, 'propagation');
-    await agent.inMounts('mount', '-t', 'tmpfs', 'late', path.join(folder, 'sub'));
-    await agent.inMounts('touch', path.join(folder, 'sub', 'late'));
+    await agent.beside('mount', '-t', 'tmpfs', 'late', path.join(folder, 'sub'));
+    await agent.beside('touch', path.join(folder, 'sub', 'late'));
     assert.equal(await agent.exec('propagation', 'slave', 'ls /h/sub'), 'late');
     assert.equal(await agent.exec('propagation', 'none', 'ls /h/sub'), '');
-    assert.equal((await agent.inMounts('ls', path.join(folder, 'own'))).trim(), 'f');
+    assert.equal((await agent.beside('ls', path.join(folder, 'own'))).trim(), 'f');
     assert.equal(await agent.exec('propagation', 'slave', 'ls /h/own'), 'f');
   });
 
@@ -365,7 +365,7 @@ describe('what a container gets, on containerd 2.x', { skip }, () => {
       'app',
     );
     const names = await eventually(agent, 'rotated', async () => {
-      const found = (await agent.inMounts('ls', folder)).trim().split('\n').sort();
+      const found = (await agent.beside('ls', folder)).trim().split('\n').sort();
       return found.some((name) => name.endsWith('.gz')) ? found : undefined;
     });
     assert.ok(names.includes('0.log'));

@@ -24,9 +24,14 @@ export const checkout = path.join(import.meta.dirname, '..', '..');
 export const options = { signal: new AbortController().signal };
 export const nodeName = 'edge1';
 
-/** Resolves to the first value of `look` that is not undefined; after 20 s fails with what the agent said last. */
-export async function eventually<T>(agent: TestAgent, what: string, look: () => Promise<T | undefined> | T | undefined): Promise<T> {
-  const end = systemClock.now() + 20_000;
+/** Resolves to the first value of `look` that is not undefined; when the time is up fails with what the agent said last. */
+export async function eventually<T>(
+  agent: TestAgent,
+  what: string,
+  look: () => Promise<T | undefined> | T | undefined,
+  seconds = 20,
+): Promise<T> {
+  const end = systemClock.now() + seconds * 1000;
   let lastError: unknown;
   for (;;) {
     try {
@@ -37,7 +42,7 @@ export async function eventually<T>(agent: TestAgent, what: string, look: () => 
     }
     if (systemClock.now() > end || agent.hasFailed)
       throw new Error(
-        `${what}: not so${agent.hasFailed ? ', the agent ended' : ' within 20 s'}; the agent said:\n${agent.output.slice(-3000)}`,
+        `${what}: not so${agent.hasFailed ? ', the agent ended' : ` within ${seconds} s`}; the agent said:\n${agent.output.slice(-3000)}`,
         { cause: lastError },
       );
     await systemClock.sleep(25, options.signal);
@@ -87,9 +92,12 @@ export interface TestAgentOptions {
   readonly archives?: () => Promise<Readonly<Record<string, Buffer>>>;
   /** Folders of programs for its private containerd, before those of the machine. */
   readonly binDirs?: readonly string[];
-  /** In a mount namespace of its own whose mounts are shared: for mountPropagation on machines where `/` is not. */
-  readonly sharedMounts?: boolean;
+  /** What the agent's command line is given to, for example to be run in namespaces of its own. */
+  readonly launcher?: readonly string[];
 }
+
+/** Mounts that are shared, for mountPropagation on machines where `/` is not, and that end with the test. */
+export const ownMounts: readonly string[] = ['unshare', '--mount', '--propagation', 'shared'];
 
 export class TestAgent {
   // Named as startContainerd names its own, so that what a killed run left is swept with them.
@@ -187,8 +195,7 @@ export class TestAgent {
     this.#program = program;
     // It ends with the test, however that ends.
     const command = ['--pdeathsig', 'KILL', ...program, 'run', ...this.#flags];
-    const launcher = this.#options.sharedMounts === true ? ['unshare', '--mount', '--propagation', 'shared'] : [];
-    const [file = '', ...args] = [...launcher, 'setpriv', ...command];
+    const [file = '', ...args] = [...(this.#options.launcher ?? []), 'setpriv', ...command];
     const child = spawn(file, args, { stdio: ['ignore', 'ignore', 'pipe'] });
     this.#process = child;
     child.stderr?.setEncoding('utf8').on('data', (text: string) => {
@@ -201,9 +208,9 @@ export class TestAgent {
     return this.#process?.pid ?? 0;
   }
 
-  /** Runs a program in the mount namespace the agent and its containers are in. */
-  async inMounts(...command: readonly string[]): Promise<string> {
-    return (await runProgram('nsenter', [`--mount=/proc/${this.pid}/ns/mnt`, ...command], options)).stdout;
+  /** Runs a program where the agent and its containers are: in its mount and network namespaces. */
+  async beside(...command: readonly string[]): Promise<string> {
+    return (await runProgram('nsenter', ['--target', String(this.pid), '--mount', '--net', ...command], options)).stdout;
   }
 
   /** What `sh -c script` prints in a running container of the Pod, both streams. */
@@ -218,11 +225,12 @@ export class TestAgent {
   }
 
   /** Resolves once `isIt` holds of the Pod. */
-  until(name: string, what: string, isIt: (pod: Pod) => boolean): Promise<Pod> {
-    return eventually(this, `${name}: ${what}`, async () => {
+  until(name: string, what: string, isIt: (pod: Pod) => boolean, seconds?: number): Promise<Pod> {
+    const look = async (): Promise<Pod | undefined> => {
       const pod = await this.pod(name);
       return pod !== undefined && isIt(pod) ? pod : undefined;
-    });
+    };
+    return eventually(this, `${name}: ${what}`, look, seconds);
   }
 
   /** `reason: message` of the Events about the Pod. */
