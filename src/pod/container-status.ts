@@ -91,6 +91,7 @@ const lost = (message: string): ContainerStateTerminated => ({ exitCode: 137, re
 /** No record: what was known before, else the state of a container never seen (L-459, L-463 … L-465). */
 function lostStatus(draft: Draft, pod: Pod, container: Container, isInit: boolean, previous: ContainerStatus | undefined): ContainerStatus {
   const base = baseStatus(container);
+  if (previous !== undefined && isRestartingAll(draft, previous)) return restartingStatus(previous);
   if (previous?.state?.terminated !== undefined) return previous;
   // Records of a sandbox that is gone tell nothing of this one's initialisation (L-137, C-230).
   const newest = draft.input.observed.sandboxes[0];
@@ -120,6 +121,52 @@ function lostStatus(draft: Draft, pod: Pod, container: Container, isInit: boolea
     restartCount: previous?.restartCount ?? 0,
     state,
     lastState: previous?.lastState ?? {},
+  };
+}
+
+/** Removed for a restart of all containers and not made again yet (L-466). */
+export function awaitsRestartOfAll(status: ContainerStatus): boolean {
+  return status.state?.waiting?.reason === restartingAll.reason;
+}
+
+const restartingAll = {
+  reason: 'RestartingAllContainers',
+  message: 'The container is removed because RestartAllContainers in place',
+} as const;
+
+/** Whether the records of a container that was seen before went with such a restart. */
+function isRestartingAll(draft: Draft, previous: ContainerStatus): boolean {
+  if (awaitsRestartOfAll(previous)) return true;
+  const condition = draft.input.memory.status?.conditions?.find(({ type }) => type === 'AllContainersRestarting');
+  return condition?.status === 'True' && previous.containerID !== undefined;
+}
+
+function restartingStatus(previous: ContainerStatus): ContainerStatus {
+  if (awaitsRestartOfAll(previous)) return previous;
+  return {
+    ...previous,
+    ready: false,
+    started: false,
+    restartCount: previous.restartCount + 1,
+    state: { waiting: restartingAll },
+    lastState: { terminated: { exitCode: 137, ...restartingAll } },
+  };
+}
+
+/**
+ * The last word on a Pod that is over: whatever is not known to have ended counts as lost, unless it never began (L-489).
+ * `isInitialised`: its regular containers were to be started.
+ */
+export function finalStatuses({ init, regular }: ContainerStatuses, isInitialised: boolean): ContainerStatuses {
+  const end = (status: ContainerStatus): ContainerStatus => {
+    if (status.state?.terminated !== undefined) return status;
+    const terminated = lost('The container could not be located when the pod was terminated');
+    return { ...status, ready: false, started: false, state: { terminated } };
+  };
+  const hasBegun = (status: ContainerStatus): boolean => status.containerID !== undefined || status.lastState?.terminated !== undefined;
+  return {
+    init: init.map((status) => (hasBegun(status) ? end(status) : status)),
+    regular: isInitialised ? regular.map(end) : regular,
   };
 }
 

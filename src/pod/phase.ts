@@ -1,8 +1,9 @@
 // The Pod's phase from its containers' statuses: spec 02, section 10.1.
 import type { ContainerStatus } from '../api/gen/kubernetes.ts';
 import { isSidecar, type Pod } from '../api/pod.ts';
-import { type ContainerStatuses, computeContainerStatuses } from './container-status.ts';
+import { awaitsRestartOfAll, type ContainerStatuses, computeContainerStatuses } from './container-status.ts';
 import type { Draft } from './draft.ts';
+import { newestContainer } from './observation.ts';
 import { mayRestart, mayRetryInit } from './restart-policy.ts';
 
 export type Phase = 'Pending' | 'Running' | 'Succeeded' | 'Failed';
@@ -33,7 +34,7 @@ export function phaseOf(draft: Draft, pod: Pod, statuses: ContainerStatuses): Ph
         count.pendingSidecar++;
         count.waiting++;
       }
-    } else if (exitCode === undefined) count.pendingInit++;
+    } else if (exitCode === undefined || (status !== undefined && awaitsRestartOfAll(status))) count.pendingInit++;
     else if (exitCode !== 0 || status?.state?.terminated?.reason === 'OOMKilled') {
       const record = draft.input.observed.containers.find((candidate) => candidate.name === container.name);
       const isFinal =
@@ -49,7 +50,9 @@ export function phaseOf(draft: Draft, pod: Pod, statuses: ContainerStatuses): Ph
     else if (exitCode === undefined) count.waiting++;
     else {
       count.stopped++;
-      if (mayRestart(spec, container, exitCode)) count.restartable++;
+      // What waits for its start is not over, whatever its last run came to.
+      const isOnItsWay = status !== undefined && (awaitsRestartOfAll(status) || isCreated(draft, container.name));
+      if (isOnItsWay || mayRestart(spec, container, exitCode)) count.restartable++;
       if (exitCode === 0) count.succeeded++;
     }
   }
@@ -62,6 +65,10 @@ export function phaseOf(draft: Draft, pod: Pod, statuses: ContainerStatuses): Ph
   if (count.restartable > 0) return 'Running'; // L-452, L-454
   // Sidecars that are still to be stopped do not keep a finished Pod from being finished (L-156, L-448).
   return count.succeeded === count.stopped ? 'Succeeded' : 'Failed';
+}
+
+function isCreated(draft: Draft, name: string): boolean {
+  return newestContainer(draft.input.observed, name)?.state === 'created';
 }
 
 function hasRunningRegular(pod: Pod, statuses: ContainerStatuses): boolean {

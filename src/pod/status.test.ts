@@ -127,6 +127,86 @@ describe('10.1 phase', () => {
   });
 });
 
+describe('a restart of all containers (L-177 … L-180, L-466)', () => {
+  const restartPolicyRules = [{ action: 'RestartAllContainers', exitCodes: { operator: 'In', values: [42] } }];
+  const source = buildContainer({ restartPolicy: 'Never', restartPolicyRules });
+  const conditions = [{ type: 'AllContainersRestarting', status: 'True' }];
+  const ran = (name: string, exitCode: number): ContainerStatus =>
+    known(name, { containerID: `fake://${name}0`, state: { terminated: { exitCode, reason: 'Error' } } });
+  const message = 'The container is removed because RestartAllContainers in place';
+  const reason = 'RestartingAllContainers';
+
+  test('what was removed waits, and says why', () => {
+    const spec = { restartPolicy: 'Never', containers: [source, side] };
+    const memory = before({ phase: 'Running', conditions, containerStatuses: [ran('app', 42), ran('side', 0)] });
+    const status = statusOf({ spec, containers: [recordOf(source, exited(42))], memory });
+    const removed = status.containerStatuses?.find(({ name }) => name === 'side');
+    assert.deepEqual(
+      [removed?.state, removed?.lastState, removed?.restartCount, removed?.started, removed?.ready],
+      [{ waiting: { reason, message } }, { terminated: { exitCode: 137, reason, message } }, 1, false, false],
+    );
+    const later = statusOf({ spec, memory: { status } });
+    assert.deepEqual(
+      later.containerStatuses?.map((one) => [one.state?.waiting?.reason, one.restartCount]),
+      [
+        [reason, 1],
+        [reason, 1],
+      ],
+    );
+    assert.deepEqual([status.phase, later.phase], ['Running', 'Running']);
+    const [first] = later.containerStatuses ?? [];
+    assert.deepEqual(first?.lastState?.terminated?.exitCode, 137);
+  });
+
+  test('the first to be made again does not end a Pod of policy Never', () => {
+    const spec = { restartPolicy: 'Never', containers: [source, side] };
+    const gone = (name: string) =>
+      known(name, {
+        containerID: 'fake://x',
+        restartCount: 1,
+        state: { waiting: { reason, message } },
+        lastState: { terminated: { exitCode: 137 } },
+      });
+    const memory = before({ phase: 'Running', containerStatuses: [gone('app'), gone('side')] });
+    assert.equal(statusOf({ spec, containers: [recordOf(source, { attempt: 1, state: 'created' })], memory }).phase, 'Running');
+    assert.equal(statusOf({ spec, containers: [recordOf(source, { attempt: 1, ...exited(0) })], memory }).phase, 'Running');
+  });
+
+  test('an init container that set it off did not fail', () => {
+    const init = buildContainer({ name: 'prepare', restartPolicy: 'Never', restartPolicyRules });
+    const memory = before({ phase: 'Pending', conditions, initContainerStatuses: [ran('prepare', 42)] });
+    assert.equal(statusOf({ spec: { restartPolicy: 'Never', initContainers: [init] }, memory }).phase, 'Pending');
+  });
+});
+
+describe('the last word on a Pod that is over (L-489)', () => {
+  const work = { state: 'terminated', cause: { kind: 'deadline' } } as const;
+  const reasons = (input: PlanCase): unknown => {
+    const { initContainerStatuses = [], containerStatuses = [] } = statusOf({ work, ...input });
+    return [...initContainerStatuses, ...containerStatuses].map(({ state }) => state?.terminated?.reason ?? 'waiting');
+  };
+  const rows: readonly [string, PlanCase, readonly string[]][] = [
+    ['what ended keeps its end', { containers: [app(exited(3))] }, ['Error']],
+    ['a record that was lost', { spec: two, containers: [app(exited(0))] }, ['Completed', 'ContainerStatusUnknown']],
+    [
+      'not initialised: regular containers never began',
+      { spec: withInit, containers: [recordOf(prepare, exited(1))] },
+      ['Error', 'waiting'],
+    ],
+    [
+      'an init container that never began',
+      { spec: { initContainers: [prepare, log] }, containers: [recordOf(prepare, exited(0))] },
+      ['Completed', 'waiting', 'waiting'],
+    ],
+    [
+      'a sidecar of unknown end',
+      { spec: { initContainers: [log] }, containers: [recordOf(log, { state: 'unknown' }), app(exited(0))] },
+      ['ContainerStatusUnknown', 'Completed'],
+    ],
+  ];
+  for (const [name, input, expected] of rows) test(name, () => assert.deepEqual(reasons(input), expected));
+});
+
 describe('10.2 container statuses', () => {
   const first = (input: PlanCase = {}): ContainerStatus | undefined => statusOf(input).containerStatuses?.[0];
 

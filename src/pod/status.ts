@@ -2,7 +2,7 @@
 import type { ContainerStatus, PodCondition, PodStatus } from '../api/gen/kubernetes.ts';
 import { allContainers, isSidecar, type Pod } from '../api/pod.ts';
 import { toRfc3339 } from '../std/clock.ts';
-import { type ContainerStatuses, computeContainerStatuses } from './container-status.ts';
+import { type ContainerStatuses, computeContainerStatuses, finalStatuses } from './container-status.ts';
 import type { Draft } from './draft.ts';
 import { type Phase, phaseOf } from './phase.ts';
 import { deadlineMessage } from './plan-sync.ts';
@@ -14,7 +14,8 @@ import type { PodWorkState } from './work.ts';
 export function computeStatus(pod: Pod, work: PodWorkState, draft: Draft): PodStatus {
   const { memory, options, now } = draft.input;
   const isEnding = work.state !== 'sync';
-  const statuses = computeContainerStatuses(draft, pod, isEnding);
+  const computed = computeContainerStatuses(draft, pod, isEnding);
+  const statuses = work.state === 'terminated' ? finalStatuses(computed, isInitialised(pod, computed)) : computed;
   const ended = endedBy(work);
   const natural = phaseOf(draft, pod, statuses);
   // A one-shot Pod that was ended in the middle has no natural end (L-126).
@@ -107,6 +108,15 @@ function disruptionCondition(work: PodWorkState, previous: readonly PodCondition
   }
   const before = previous.find((condition) => condition.type === 'DisruptionTarget');
   return before === undefined ? undefined : { status: before.status, reason: before.reason ?? '', message: before.message ?? '' };
+}
+
+function isInitialised(pod: Pod, { init, regular }: ContainerStatuses): boolean {
+  const hasBegun = (s: ContainerStatus): boolean => s.containerID !== undefined || s.lastState?.terminated !== undefined;
+  if (regular.some(hasBegun)) return true;
+  return (pod.spec.initContainers ?? []).every((container) => {
+    const status = init.find((candidate) => candidate.name === container.name);
+    return isSidecar(container) ? status?.containerID !== undefined : status?.state?.terminated?.exitCode === 0;
+  });
 }
 
 /** L-479. */
