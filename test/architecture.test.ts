@@ -33,7 +33,8 @@ const table: Readonly<Record<string, Rule>> = {
   image: { may: ['runtime', 'pod', 'api', 'std'], packages: ['tar-stream', 'valibot', 'yaml'] },
   volume: { may: ['runtime', 'pod', 'api', 'std'], packages: [] },
   cgroup: { may: ['runtime', 'pod', 'api', 'std'], packages: [] },
-  // Decision 0037.
+  // Decisions 0037 and 0038.
+  eviction: { may: ['pod', 'api', 'std'], packages: [] },
   shutdown: { may: ['pod', 'api', 'std'], packages: [] },
   // Decision 0041 has the YAML reader in place of the client library.
   mirror: { may: ['status', 'api', 'std'], packages: ['yaml', '@peculiar/x509', 'reflect-metadata'] },
@@ -45,7 +46,7 @@ const table: Readonly<Record<string, Rule>> = {
   agent: {
     may: [
       ...['std', 'api', 'pod', 'runtime', 'runtime/cri', 'runtime/containerd', 'source', 'podconfig', 'pleg', 'prober', 'status'],
-      ...['podworker', 'image', 'volume', 'cgroup', 'shutdown', 'mirror', 'server', 'config'],
+      ...['podworker', 'image', 'volume', 'cgroup', 'eviction', 'shutdown', 'mirror', 'server', 'config'],
     ],
     packages: ['pino', 'prom-client', 'hono', '@hono/node-server'],
   },

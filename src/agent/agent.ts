@@ -113,6 +113,7 @@ export class Agent {
             engine.pleg.unhealthyReason(),
             engine.admission.isShuttingDown ? 'node is shutting down' : undefined,
           ].filter((problem) => problem !== undefined),
+        pressure: () => engine.admission.pressure,
         agentPort: () => kubeletPort,
         clock,
         log: base.logger,
@@ -141,8 +142,8 @@ export class Agent {
       cluster?.sourcesChanged();
     };
     for (const source of sources) life.spawn(`source ${source.name}`, (o) => follow(source, podConfig, { reconcile }, o));
-    startHousekeeping(config, { ...base, ...connection, podConfig, engine, onImages }, life);
-    startNodeCare(config, { ...base, engine, status, nodes }, life);
+    const imageGc = startHousekeeping(config, { ...base, ...connection, podConfig, engine, onImages }, life);
+    startNodeCare({ config, layout, cgroup }, { ...base, runtime, engine, imageGc, status, nodes }, life);
   }
 
   async #base(life: Lifetime): Promise<AgentBase> {

@@ -16,7 +16,8 @@ export interface HousekeepingDeps extends AgentBase, Pick<RuntimeConnection, 'ru
   readonly onImages: () => void;
 }
 
-export function startHousekeeping(config: AgentConfig, deps: HousekeepingDeps, life: Lifetime): void {
+/** Answers what collects images: disk pressure asks it for more. */
+export function startHousekeeping(config: AgentConfig, deps: HousekeepingDeps, life: Lifetime): ImageGc {
   const { engine, podConfig } = deps;
   life.spawn('admission', (o) => engine.admission.run(o));
   life.spawn('garbage collection', (o) => engine.records.run(o));
@@ -48,6 +49,7 @@ export function startHousekeeping(config: AgentConfig, deps: HousekeepingDeps, l
     { ...deps, runtime: imageRuntime(deps), diskUsage, neededImages: () => neededImages(podConfig, config.pauseImage) },
   );
   life.spawn('image garbage collection', (o) => imageGc.run(o));
+  return imageGc;
 }
 
 function imageRuntime({ runtime, onImages }: HousekeepingDeps): ImageGcDeps['runtime'] {

@@ -3,6 +3,7 @@
 import { release } from 'node:os';
 import type { Pod } from '../api/pod.ts';
 import type { AgentConfig } from '../config/agent-config.ts';
+import { noPressure, type Pressure } from '../eviction/thresholds.ts';
 import { nodeLabels } from '../mirror/node-object.ts';
 import { type ActivePod, type Admission, type AdmissionNode, type AppArmorFacts, admitPod, mayReturn } from '../pod/admission.ts';
 import type { NodeFacts } from '../pod/node-facts.ts';
@@ -23,7 +24,9 @@ export interface NodeAdmissionDeps {
   readonly host?: Host;
 }
 
-type Changing = Pick<AdmissionNode, 'appArmor' | 'pressure' | 'isShuttingDown'>;
+interface Changing extends Pick<AdmissionNode, 'appArmor' | 'isShuttingDown'> {
+  readonly pressure: Pressure;
+}
 
 /** Profiles are loaded by hand, and seldom. */
 const refreshMs = 60_000;
@@ -31,7 +34,7 @@ const refreshMs = 60_000;
 export class NodeAdmission {
   readonly #fixed: Omit<AdmissionNode, keyof Changing | 'strictSupplementalGroups'>;
   readonly #deps: NodeAdmissionDeps;
-  #changing: Changing = { appArmor: { isEnabled: false, loadedProfiles: undefined }, pressure: [], isShuttingDown: false };
+  #changing: Changing = { appArmor: { isEnabled: false, loadedProfiles: undefined }, pressure: noPressure, isShuttingDown: false };
 
   constructor(config: AgentConfig, facts: Pick<NodeFacts, 'allocatable' | 'capacity'>, deps: NodeAdmissionDeps) {
     this.#deps = deps;
@@ -49,21 +52,26 @@ export class NodeAdmission {
     return admitPod(pod, active, this.#node());
   }
 
+  get pressure(): Pressure {
+    return this.#changing.pressure;
+  }
+
   get isShuttingDown(): boolean {
     return this.#changing.isShuttingDown;
   }
 
   mayReturn(reason: string): boolean {
-    return mayReturn(reason, this.#changing);
+    return mayReturn(reason, this.#node());
   }
 
-  /** Whoever watches the node tells what is so now; those who were refused are asked again when it is news. */
-  update(change: Partial<Changing>): void {
+  /** Whoever watches the node tells what is so now. Answers whether it is news: then those who were refused are asked again. */
+  update(change: Partial<Changing>): boolean {
     const next = { ...this.#changing, ...change };
     const text = (state: Changing): string => JSON.stringify([state, [...(state.appArmor.loadedProfiles ?? [])]]);
     const isNews = text(next) !== text(this.#changing);
     this.#changing = next;
     if (isNews) this.#deps.onChange();
+    return isNews;
   }
 
   /** Reads what the kernel knows of AppArmor; call before the first Pod. */
@@ -79,7 +87,13 @@ export class NodeAdmission {
   }
 
   #node(): AdmissionNode {
-    return { ...this.#fixed, ...this.#changing, strictSupplementalGroups: this.#deps.runtime.supplementalGroupsPolicy };
+    const { memory, disk, pid } = this.#changing.pressure;
+    return {
+      ...this.#fixed,
+      ...this.#changing,
+      pressure: [...(memory ? ['MemoryPressure'] : []), ...(disk ? ['DiskPressure'] : []), ...(pid ? ['PIDPressure'] : [])],
+      strictSupplementalGroups: this.#deps.runtime.supplementalGroupsPolicy,
+    };
   }
 }
 

@@ -5,6 +5,7 @@ import { arch } from 'node:os';
 import type { ContainerImage, Node, NodeFeatures, NodeRuntimeHandler, NodeSystemInfo, Quantity } from '../api/gen/kubernetes.ts';
 import { formatQuantity, type QuantityFormat } from '../api/quantity.ts';
 import type { AgentConfig } from '../config/agent-config.ts';
+import type { Pressure } from '../eviction/thresholds.ts';
 import { type NodeFacts, type NodeOptions, newNode, nodeStatus, withoutHeartbeats } from '../mirror/node-object.ts';
 import type { NodeFactsView } from '../mirror/node-registration.ts';
 import type { NodeAmounts } from '../pod/node-facts.ts';
@@ -15,10 +16,9 @@ import { type Clock, type Instant, toRfc3339 } from '../std/clock.ts';
 import { AgentError, messageOf, RuntimeError, systemCode } from '../std/errors.ts';
 import { equalJson } from '../std/json.ts';
 import type { Logger } from '../std/log.ts';
-import { type Host, maxPids, realHost } from './host.ts';
+import { type Host, realHost } from './host.ts';
 import type { NodeFactsReader } from './node-facts.ts';
-import { noPressureMemory, type Pressure, type PressureMemory, pressureOf, type Signals } from './node-pressure.ts';
-import { parseMemoryInfo, parsePrettyName, parseTaskCount } from './proc-files.ts';
+import { parseMemoryInfo, parsePrettyName } from './proc-files.ts';
 
 export interface NodeFeedOptions {
   readonly config: AgentConfig;
@@ -28,9 +28,11 @@ export interface NodeFeedOptions {
 
 export interface NodeFeedDeps {
   readonly facts: NodeFactsReader;
-  readonly runtime: Pick<Runtime, 'version' | 'listImages' | 'imageFsInfo'>;
+  readonly runtime: Pick<Runtime, 'version' | 'listImages'>;
   /** Why the node is not ready, in words (S-377); empty when it is. Call `wake` when it changes. */
   readonly readyProblems: () => readonly string[];
+  /** What the node runs short of. Call `wake` when it changes. */
+  readonly pressure: () => Pressure;
   /** The port of the kubelet's own API. */
   readonly agentPort: () => number;
   readonly clock: Clock;
@@ -39,7 +41,7 @@ export interface NodeFeedDeps {
   readonly host?: Host;
 }
 
-/** Images, the runtime's version and where it keeps images: asked for seldom, idle cost counts (D7). */
+/** Images and the runtime's version: asked for seldom, idle cost counts (D7). */
 const runtimePeriodMs = 300_000;
 /** Between two rounds, however often somebody wakes us. */
 const minGapMs = 1000;
@@ -58,9 +60,8 @@ export class NodeFeed implements NodeView {
   #node: Node | undefined;
   #publishedAt: Instant = 0;
   #machineInfo: Omit<NodeSystemInfo, 'containerRuntimeVersion' | 'swap'> | undefined;
-  #runtime: RuntimeFacts = { version: undefined, images: [], imageMountpoint: undefined };
+  #runtime: RuntimeFacts = { version: undefined, images: [] };
   #runtimeAskedAt: Instant | undefined;
-  #pressureMemory: PressureMemory = noPressureMemory;
   #wake: () => void = () => undefined;
 
   constructor(options: NodeFeedOptions, deps: NodeFeedDeps) {
@@ -90,11 +91,6 @@ export class NodeFeed implements NodeView {
     const own = (): void => listener();
     this.#listeners.add(own);
     return () => this.#listeners.delete(own);
-  }
-
-  /** What the node runs short of, as of the last round. */
-  get pressure(): Pressure {
-    return this.#facts?.pressure ?? { memory: false, disk: false, pid: false };
   }
 
   /** Something that shows in the Node has changed: the next round comes within a second. */
@@ -156,16 +152,13 @@ export class NodeFeed implements NodeView {
   }
 
   async #gather(): Promise<NodeFacts> {
-    const { facts: reader, clock } = this.#deps;
-    const [pod, found, info, memory, signals] = await Promise.all([
+    const { facts: reader } = this.#deps;
+    const [pod, found, info, memory] = await Promise.all([
       reader.read(),
       reader.refreshAddresses(),
       this.#readMachineInfo(),
       this.#host.readText('/proc/meminfo').then((text) => parseMemoryInfo(text ?? '')),
-      this.#signals(),
     ]);
-    const judged = pressureOf(signals, this.#config, this.#pressureMemory, clock.now());
-    this.#pressureMemory = judged.memory;
     const { version, images } = this.#runtime;
     const pods = podCapacity(this.#config, pod.capacity.cpuMillis);
     const swap = memory?.swapTotalBytes ?? 0;
@@ -181,31 +174,8 @@ export class NodeFeed implements NodeView {
       agentPort: this.#deps.agentPort(),
       images,
       ...handlersOf(pod.runtimeHandlers, reader.supplementalGroupsPolicy),
-      pressure: judged.pressure,
+      pressure: this.#deps.pressure(),
       readyProblems: [...this.#deps.readyProblems(), ...(found.problem === undefined ? [] : [found.problem])],
-    };
-  }
-
-  async #signals(): Promise<Signals> {
-    const { rootDir } = this.#config;
-    const imagePath = this.#runtime.imageMountpoint ?? rootDir;
-    const [meminfo, loadavg, nodeFs, imageFs, pidMax] = await Promise.all([
-      this.#host.readText('/proc/meminfo'),
-      this.#host.readText('/proc/loadavg'),
-      this.#host.disk(rootDir),
-      this.#host.disk(imagePath),
-      maxPids(this.#host),
-    ]);
-    const memory = parseMemoryInfo(meminfo ?? '');
-    const tasks = parseTaskCount(loadavg ?? '');
-    return {
-      ...(memory === undefined
-        ? {}
-        : { 'memory.available': { available: memory.totalBytes - memory.workingSetBytes, capacity: memory.totalBytes } }),
-      ...(tasks === undefined || pidMax === undefined ? {} : { 'pid.available': { available: pidMax - tasks, capacity: pidMax } }),
-      ...diskSignals('nodefs', nodeFs),
-      ...diskSignals('imagefs', imageFs),
-      ...diskSignals('containerfs', imageFs),
     };
   }
 
@@ -215,15 +185,10 @@ export class NodeFeed implements NodeView {
     const now = clock.now();
     if (this.#runtimeAskedAt !== undefined && now - this.#runtimeAskedAt < runtimePeriodMs) return;
     try {
-      const [version, images, fileSystems] = await Promise.all([
-        runtime.version(options),
-        runtime.listImages(options),
-        runtime.imageFsInfo(options),
-      ]);
+      const [version, images] = await Promise.all([runtime.version(options), runtime.listImages(options)]);
       this.#runtime = {
         version: `${version.runtimeName}://${version.runtimeVersion}`,
         images: images.map(({ repoTags, repoDigests, sizeBytes }): ContainerImage => ({ names: [...repoDigests, ...repoTags], sizeBytes })),
-        imageMountpoint: fileSystems[0]?.mountpoint,
       };
       this.#runtimeAskedAt = now;
     } catch (error) {
@@ -281,7 +246,6 @@ interface RuntimeFacts {
   /** `containerd://2.1.0`; undefined before it answered. */
   readonly version: string | undefined;
   readonly images: readonly ContainerImage[];
-  readonly imageMountpoint: string | undefined;
 }
 
 /** What is said of the Node by the configuration; for the registration with a cluster as well. */
@@ -330,20 +294,6 @@ function handlersOf(
       features: { recursiveReadOnlyMounts, userNamespaces },
     })),
     features: { supplementalGroupsPolicy },
-  };
-}
-
-function diskSignals(
-  name: string,
-  disk:
-    | { readonly availableBytes: number; readonly capacityBytes: number; readonly inodes: number; readonly inodesFree: number }
-    | undefined,
-): Signals {
-  if (disk === undefined) return {};
-  return {
-    [`${name}.available`]: { available: disk.availableBytes, capacity: disk.capacityBytes },
-    // File systems that make inodes as they go count none.
-    ...(disk.inodes === 0 ? {} : { [`${name}.inodesFree`]: { available: disk.inodesFree, capacity: disk.inodes } }),
   };
 }
 

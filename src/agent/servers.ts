@@ -39,7 +39,7 @@ export interface ServersDeps extends AgentBase {
   readonly status: StatusStore;
   readonly podConfig: PodConfig;
   readonly sources: readonly PodSource[];
-  readonly engine: Pick<PodEngine, 'pleg' | 'state' | 'workers' | 'planOptions'>;
+  readonly engine: Pick<PodEngine, 'admission' | 'pleg' | 'state' | 'workers' | 'planOptions'>;
   readonly nodes: NodeFeed;
   /** Undefined on a machine that has joined no cluster. */
   readonly cluster: ClusterMode | undefined;
@@ -58,7 +58,7 @@ export async function startServers({ loaded, layout, cgroup }: ServersOptions, d
     ...{ pods, manifests, events, clock },
     runtimeError: () => engine.state.runtimeError ?? engine.pleg.unhealthyReason(),
     networkError: () => engine.state.networkError,
-    pressure: () => deps.nodes.pressure,
+    pressure: () => engine.admission.pressure,
     portFault: () => portFault,
     faults: deps.cluster?.faults,
   });

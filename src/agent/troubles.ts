@@ -7,10 +7,10 @@ import type { ContainerStatus } from '../api/gen/kubernetes.ts';
 import type { Pod } from '../api/pod.ts';
 import { type DoctorReport, type Trouble, type TroubleArea, troubleAreas } from '../api/trouble.ts';
 import type { AgentConfig } from '../config/agent-config.ts';
+import type { Pressure } from '../eviction/thresholds.ts';
 import type { FaultView } from '../mirror/faults.ts';
 import type { ManifestsView, PodsView } from '../server/views.ts';
 import { type Clock, fromRfc3339, type Instant, toRfc3339 } from '../std/clock.ts';
-import type { Pressure } from './node-pressure.ts';
 import { nodeObject } from './pod-engine.ts';
 
 export interface TroublesOptions {

@@ -445,6 +445,11 @@ function volumeDir(podDir: string, plugin: string, name: string): string {
   return `${podDir}/volumes/kubernetes.io~${plugin}/${name}`;
 }
 
+/** Where a Pod's emptyDir on disk is. */
+export function emptyDirPath(rootDir: string, podUid: string, volume: string): string {
+  return volumeDir(`${rootDir}/pods/${podUid}`, 'empty-dir', volume);
+}
+
 /** Where a volume's content is on the node; undefined for kinds without one. */
 function hostPathOf(podDir: string, volume: Volume): string | undefined {
   if (volume.hostPath !== undefined) return volume.hostPath.path;
