@@ -3,6 +3,7 @@ import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import type { LoadedConfig } from '../config/load.ts';
 import { PodConfig } from '../podconfig/pod-config.ts';
+import type { Runtime } from '../runtime/runtime.ts';
 import { EventStore } from '../status/event-store.ts';
 import { StatusStore } from '../status/status-store.ts';
 import { raceSignal } from '../std/async.ts';
@@ -12,7 +13,7 @@ import type { Random } from '../std/random.ts';
 import { jsonStateFile } from '../std/state-file.ts';
 import type { AgentBase } from './base.ts';
 import { startCluster } from './cluster.ts';
-import { connectRuntime } from './connect-runtime.ts';
+import { connectGiven, connectRuntime } from './connect-runtime.ts';
 import { startHousekeeping } from './housekeeping.ts';
 import { createImagePuller } from './images.ts';
 import { Lifetime } from './lifetime.ts';
@@ -35,6 +36,8 @@ export interface AgentDeps {
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
+  /** Instead of the one that the configuration names or the machine has: for development and tests. */
+  readonly runtime?: Runtime;
 }
 
 /** A running agent: `run` starts everything and lasts until its signal aborts. Containers keep running after it (D2). */
@@ -74,7 +77,8 @@ export class Agent {
     const { clock } = this.#deps;
     const base = await this.#base(life);
 
-    const connection = await connectRuntime({ loaded, env }, base, life);
+    const given = this.#deps.runtime;
+    const connection = given === undefined ? await connectRuntime({ loaded, env }, base, life) : await connectGiven(given, base, life);
     const { runtime, version, containerd } = connection;
     const { layout, facts: cgroup } = await detectCgroup(config, await runtime.cgroupDriver(life));
     const node = new NodeFactsReader({ config, cgroup, layout }, { runtime, clock, log: base.logger });

@@ -91,6 +91,16 @@ export async function connectRuntime(
   };
 }
 
+/** A runtime that is in this process: for development and tests. Its images are what they are, no registry is asked. */
+export async function connectGiven(
+  runtime: Runtime,
+  { clock, metrics }: Pick<AgentBase, 'clock' | 'metrics'>,
+  life: Lifetime,
+): Promise<RuntimeConnection> {
+  const version = await runtime.version({ signal: life.signal });
+  return { runtime: withMetrics(runtime, { metrics, clock }), version, containerd: undefined, isOffline: () => true };
+}
+
 /** A runtime that is not up yet is waited for: after a boot it may come later than the agent. */
 async function untilConnected(
   client: CriRuntime,
