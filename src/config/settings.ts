@@ -865,6 +865,7 @@ const rows: Rows = {
   },
   bootstrapKubeconfig: {
     flag: 'bootstrap-kubeconfig',
+    agent: 'cluster.bootstrapKubeconfig',
     kind: kinds.path,
     default: undefined,
     zeroIsUnset: true,

@@ -42,6 +42,8 @@ interface SigningRequest {
 /** How long one request is waited for before another is made. */
 const approvalMs = 15 * 60_000;
 const checkMs = 60_000;
+/** Until the Node has an address: a look that asks nobody. */
+const nameCheckMs = 1000;
 
 export class CertificateRotation {
   readonly #options: CertificateRotationOptions;
@@ -71,7 +73,7 @@ export class CertificateRotation {
     group.spawn(`${this.#options.kind}-certificate`, async ({ signal }) => {
       for (;;) {
         await this.ensure(signal);
-        await this.#deps.clock.sleep(checkMs, signal);
+        await this.#deps.clock.sleep(this.#hasNoName ? nameCheckMs : checkMs, signal);
       }
     });
   }
@@ -106,9 +108,14 @@ export class CertificateRotation {
     this.#deps.onChange?.(certificate);
   }
 
+  /** A serving certificate is for the Node's addresses; there are none before the Node is known. */
+  get #hasNoName(): boolean {
+    return this.#options.kind === 'serving' && this.#subjectNames().length === 0;
+  }
+
   #isDue(now: Instant): boolean {
     const names = this.#subjectNames();
-    if (this.#options.kind === 'serving' && names.length === 0) return false;
+    if (this.#hasNoName) return false;
     const current = this.#current;
     if (current === undefined) return true;
     // A serving certificate names the addresses; of one that was loaded, they are taken as right until they change.

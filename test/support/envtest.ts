@@ -24,8 +24,8 @@ export interface Envtest {
   kubeconfig(user: { readonly commonName: string; readonly organization: string }): Promise<string>;
   /** The authority of client certificates, ours and those of the API server at a kubelet. */
   readonly caFile: string;
-  /** What kube-controller-manager does: approves and signs a waiting CertificateSigningRequest. */
-  sign(name: string, validMs: number): Promise<void>;
+  /** What kube-controller-manager does: approves and signs a waiting CertificateSigningRequest. Validity: from now. */
+  sign(name: string, validity: { readonly fromMs: number; readonly toMs: number }): Promise<void>;
   /** A folder that is removed with the rest. */
   readonly directory: string;
   /** Ends only the API server; its data stay. */
@@ -178,7 +178,7 @@ export async function startEnvtest(): Promise<Envtest> {
       nodeKubeconfig: (nodeName) => kubeconfig(`system:node:${nodeName}`, 'system:nodes'),
       kubeconfig: ({ commonName, organization }) => kubeconfig(commonName, organization),
       caFile: at('ca.crt'),
-      sign: (name, validMs) => signRequest(api, ca, name, validMs),
+      sign: (name, validity) => signRequest(api, ca, name, validity),
       close: async () => {
         api.close();
         await close();
@@ -193,7 +193,7 @@ async function signRequest(
   api: KubeApi,
   ca: { readonly certificate: string; readonly key: string },
   name: string,
-  validMs: number,
+  validity: { readonly fromMs: number; readonly toMs: number },
 ): Promise<void> {
   const { signal } = new AbortController();
   const path = `${paths.csrs}/${name}`;
@@ -218,8 +218,8 @@ async function signRequest(
     serialNumber: now.toString(16),
     subject: csr.subject,
     issuer: issuer.subject,
-    notBefore: new Date(now - 1000),
-    notAfter: new Date(now + validMs),
+    notBefore: new Date(now + validity.fromMs),
+    notAfter: new Date(now + validity.toMs),
     publicKey: csr.publicKey,
     signingKey: await webcrypto.subtle.importKey('pkcs8', key, algorithm, false, ['sign']),
     signingAlgorithm: algorithm,

@@ -1,0 +1,493 @@
+// The whole agent on real containerd and on a real kube-apiserver (KUBEBUILDER_ASSETS): what a cluster sees of it, and what
+// kubectl can do through the API server. The parts of a group follow each other on one agent.
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { connect as tlsConnect } from 'node:tls';
+import type { Event, Lease, Node, Pod } from '../../src/api/gen/kubernetes.ts';
+import { isApiError, paths } from '../../src/mirror/kube-api.ts';
+import { systemClock } from '../../src/std/clock.ts';
+import { whyNoContainerd } from '../support/containerd.ts';
+import { type Envtest, envtestMissing, startEnvtest } from '../support/envtest.ts';
+import { Kubectl, whyNoKubectl } from '../support/kubectl.ts';
+import { checkout, eventually, freePort, nodeName, options, TestAgent, uidOf } from '../support/test-agent.ts';
+
+const missing = whyNoContainerd() ?? envtestMissing() ?? whyNoKubectl();
+if (missing !== undefined) console.error(`SKIPPED: ${missing}`);
+
+/** Adds fields to the agent's own document of the configuration of a test agent. */
+function configureAgent(agent: TestAgent, fields: Readonly<Record<string, unknown>>): void {
+  const file = path.join(agent.dir, 'config.yaml');
+  const [kubelet = '', own = ''] = readFileSync(file, 'utf8').split('\n---\n');
+  writeFileSync(file, `${kubelet}\n---\n${JSON.stringify({ ...(JSON.parse(own) as object), ...fields })}\n`);
+}
+
+const sleeper = (command = 'echo hello; sleep 1000', more: object = {}): NonNullable<Pod['spec']> => ({
+  terminationGracePeriodSeconds: 1,
+  containers: [
+    { name: 'c', image: 'docker.io/library/busybox:latest', imagePullPolicy: 'IfNotPresent', command: ['sh', '-c', command], ...more },
+  ],
+});
+
+class Cluster {
+  readonly env: Envtest;
+  readonly agent: TestAgent;
+  readonly kubectl: Kubectl;
+
+  constructor(env: Envtest, agent: TestAgent, kubectl: Kubectl) {
+    this.env = env;
+    this.agent = agent;
+    this.kubectl = kubectl;
+  }
+
+  async get<T>(url: string): Promise<T | undefined> {
+    try {
+      return (await this.env.admin.request({ method: 'GET', path: url }, options)) as T;
+    } catch (error) {
+      if (isApiError(error, 'not-found', 'unreachable')) return undefined;
+      throw error;
+    }
+  }
+
+  mirror(name: string, namespace = 'default'): Promise<Pod | undefined> {
+    return this.get<Pod>(paths.pod(namespace, `${name}-${nodeName}`));
+  }
+
+  until(name: string, what: string, isIt: (mirror: Pod) => boolean): Promise<Pod> {
+    return eventually(this.agent, `the mirror of ${name}: ${what}`, async () => {
+      const mirror = await this.mirror(name);
+      return mirror !== undefined && isIt(mirror) ? mirror : undefined;
+    });
+  }
+
+  running(name: string): Promise<Pod> {
+    return this.until(name, 'running', (mirror) => isReady(mirror));
+  }
+
+  gone(name: string): Promise<true> {
+    return eventually(this.agent, `the mirror of ${name} is gone`, async () =>
+      (await this.mirror(name)) === undefined ? true : undefined,
+    );
+  }
+
+  delete(name: string, gracePeriodSeconds: number): Promise<unknown> {
+    const body = { kind: 'DeleteOptions', apiVersion: 'v1', gracePeriodSeconds };
+    return this.env.admin.request({ method: 'DELETE', path: paths.pod('default', `${name}-${nodeName}`), body }, options);
+  }
+}
+
+const isReady = (pod: Pod): boolean =>
+  pod.status?.phase === 'Running' && pod.status.conditions?.some((c) => c.type === 'Ready' && c.status === 'True') === true;
+
+/** C-053 and its set-up: what makes a mirror valid. */
+function assertValid(mirror: Pod, node: Node | undefined): void {
+  const { annotations = {}, ownerReferences } = mirror.metadata ?? {};
+  assert.ok((annotations['kubernetes.io/config.hash'] ?? '') !== '');
+  assert.equal(annotations['kubernetes.io/config.mirror'], annotations['kubernetes.io/config.hash']);
+  assert.equal(annotations['kubernetes.io/config.source'], 'file');
+  assert.match(annotations['kubernetes.io/config.seen'] ?? '', /^\d{4}-\d\d-\d\dT/);
+  assert.deepEqual(ownerReferences, [{ apiVersion: 'v1', kind: 'Node', name: nodeName, uid: node?.metadata?.uid, controller: true }]);
+  assert.ok(mirror.spec?.tolerations?.some((t) => t.operator === 'Exists' && t.effect === 'NoExecute' && t.key === undefined));
+  assert.equal(mirror.metadata?.generation, 1);
+  assert.equal(mirror.status?.observedGeneration ?? 0, 0);
+}
+
+async function join(change: { readonly kubelet?: object; readonly agent?: object } = {}): Promise<Cluster> {
+  const env = await startEnvtest();
+  const agent = new TestAgent({
+    kubelet: {
+      port: await freePort(),
+      authentication: { x509: { clientCAFile: env.caFile } },
+      registerWithTaints: [{ key: 'pinpod.io/static-only', effect: 'NoSchedule' }],
+      ...change.kubelet,
+    },
+  });
+  await agent.configure();
+  configureAgent(agent, {
+    cluster: { kubeconfig: await env.nodeKubeconfig(nodeName) },
+    nodeLabels: { 'example.com/role': 'edge' },
+    ...change.agent,
+  });
+  const kubectl = new Kubectl(await env.kubeconfig({ commonName: 'admin', organization: 'system:masters' }));
+  return new Cluster(env, agent, kubectl);
+}
+
+describe('the agent on a real API server', { skip: missing, timeout: 900_000 }, () => {
+  let w: Cluster;
+  before(async () => {
+    w = await join();
+    await w.agent.start();
+  });
+  after(async () => {
+    await w?.agent.destroy();
+    await w?.env.close();
+  });
+
+  it('S-355 … S-375: registers the Node with labels, taints, addresses, capacity, and is ready', async () => {
+    const node = await eventually(w.agent, 'the Node is ready', async () => {
+      const found = await w.get<Node>(paths.node(nodeName));
+      return found?.status?.conditions?.some((c) => c.type === 'Ready' && c.status === 'True') === true ? found : undefined;
+    });
+    assert.equal(node.metadata?.labels?.['example.com/role'], 'edge');
+    assert.equal(node.metadata?.labels?.['kubernetes.io/hostname'], nodeName);
+    assert.equal(node.metadata?.annotations?.['volumes.kubernetes.io/controller-managed-attach-detach'], 'true');
+    assert.ok(node.spec?.taints?.some((t) => t.key === 'pinpod.io/static-only' && t.effect === 'NoSchedule'));
+    assert.deepEqual(
+      node.status?.addresses?.map((a) => a.type),
+      ['InternalIP', 'Hostname'],
+    );
+    for (const resource of ['cpu', 'memory', 'pods', 'ephemeral-storage']) assert.ok(node.status?.capacity?.[resource], resource);
+    assert.match(node.status?.nodeInfo?.containerRuntimeVersion ?? '', /^containerd:\/\//);
+    assert.match(node.status?.nodeInfo?.kubeletVersion ?? '', /^v1\.36\./);
+    assert.ok((node.status?.daemonEndpoints?.kubeletEndpoint?.Port ?? 0) > 0);
+    assert.deepEqual(
+      node.status?.conditions?.map((c) => c.type),
+      ['MemoryPressure', 'DiskPressure', 'PIDPressure', 'Ready'],
+    );
+  });
+
+  it('S-385, S-386: renews the lease, owned by the Node', async () => {
+    const path_ = `${paths.leases}/${nodeName}`;
+    const lease = await eventually(w.agent, 'the lease is there', () => w.get<Lease>(path_));
+    const node = await w.get<Node>(paths.node(nodeName));
+    assert.deepEqual(lease.metadata?.ownerReferences, [{ apiVersion: 'v1', kind: 'Node', name: nodeName, uid: node?.metadata?.uid }]);
+    assert.equal(lease.spec?.holderIdentity, nodeName);
+    assert.equal(lease.spec?.leaseDurationSeconds, 40);
+    await eventually(w.agent, 'the lease is renewed', async () => {
+      const next = await w.get<Lease>(path_);
+      return next?.spec?.renewTime !== lease.spec?.renewTime ? true : undefined;
+    });
+  });
+
+  it('C-037, C-053, C-102: a manifest becomes a valid mirror; another image another one', async () => {
+    w.agent.putPod('web', sleeper());
+    const first = await w.running('web');
+    assertValid(first, await w.get<Node>(paths.node(nodeName)));
+    const local = await w.agent.ready('web');
+    assert.equal(first.metadata?.annotations?.['kubernetes.io/config.hash'], uidOf(local));
+    assert.deepEqual(first.status?.podIPs, local.status?.podIPs);
+    assert.equal(first.status?.startTime, local.status?.startTime);
+    assert.deepEqual(first.status?.containerStatuses?.[0]?.state, local.status?.containerStatuses?.[0]?.state);
+    w.agent.putPod('web', sleeper('echo other; sleep 1000'));
+    const second = await w.until('web', 'another', (m) => isReady(m) && m.spec?.containers[0]?.command?.[2] === 'echo other; sleep 1000');
+    assert.notEqual(second.metadata?.uid, first.metadata?.uid);
+    assertValid(second, await w.get<Node>(paths.node(nodeName)));
+  });
+
+  for (const grace of [30, 0]) {
+    it(`C-054, C-055: deleted with grace period ${grace}, the mirror comes back and the container has not noticed`, async () => {
+      const before_ = await w.running('web');
+      await w.delete('web', grace);
+      const mirror = await w.until('web', 'another', (m) => m.metadata?.uid !== before_.metadata?.uid && isReady(m));
+      assertValid(mirror, await w.get<Node>(paths.node(nodeName)));
+      assert.deepEqual(mirror.status?.containerStatuses, before_.status?.containerStatuses);
+      assert.equal(mirror.status?.startTime, before_.status?.startTime);
+    });
+  }
+
+  it('S-314, C-097: an edited label stays and changes nothing; S-334: an edited status is put right', async () => {
+    const url = paths.pod('default', `web-${nodeName}`);
+    const contentType = 'application/strategic-merge-patch+json';
+    await w.env.admin.request({ method: 'PATCH', path: url, body: { metadata: { labels: { mine: 'yes' } } }, contentType }, options);
+    const body = { status: { phase: 'Failed', podIPs: [{ ip: '203.0.113.9' }] } };
+    await w.env.admin.request({ method: 'PATCH', path: `${url}/status`, body, contentType }, options);
+    const mirror = await w.until('web', 'put right', (m) => isReady(m) && m.status?.podIPs?.length === 1);
+    assert.equal(mirror.metadata?.labels?.['mine'], 'yes');
+  });
+
+  it('kubectl logs, exec, attach, cp, port-forward and describe work through the API server', async () => {
+    const pod = `web-${nodeName}`;
+    const ok = async (...args: readonly string[]): Promise<string> => {
+      const { code, out, err } = await w.kubectl.run(args);
+      assert.equal(code, 0, `kubectl ${args.join(' ')}: ${err}`);
+      return out;
+    };
+    assert.equal(await ok('logs', pod), 'other\n');
+    assert.match(await ok('logs', pod, '--timestamps', '--tail=1'), /^\d{4}-.*Z other\n$/);
+    assert.equal(await ok('exec', pod, '--', 'echo', 'from inside'), 'from inside\n');
+    const failed = await w.kubectl.run(['exec', pod, '--', 'sh', '-c', 'exit 7']);
+    assert.equal(failed.code, 7);
+    const piped = await w.kubectl.run(['exec', '-i', pod, '--', 'cat'], { input: 'through the cluster' });
+    assert.equal(piped.out, 'through the cluster', piped.err);
+    const local = path.join(w.agent.dir, 'copied');
+    writeFileSync(local, 'contents');
+    await ok('cp', local, `${pod}:/tmp/copied`);
+    assert.equal(await ok('exec', pod, '--', 'cat', '/tmp/copied'), 'contents');
+    await ok('cp', `${pod}:/tmp/copied`, `${local}.back`);
+    assert.equal(readFileSync(`${local}.back`, 'utf8'), 'contents');
+    const description = await ok('describe', 'pod', pod);
+    assert.match(description, /Controlled By: +Node\/edge1/);
+    assert.match(description, /Started .*kubelet +spec\.containers\{c\}: Container started/);
+    assert.match(await ok('get', 'pods', '-o', 'wide'), new RegExp(`${pod} +1/1 +Running +0 .* ${nodeName} `));
+    assert.match(await ok('get', 'nodes'), new RegExp(`${nodeName} +Ready `));
+    assert.match(await ok('describe', 'node', nodeName), new RegExp(`default +${pod} `));
+    // What a metrics server asks for kubectl top.
+    assert.match(
+      await ok('get', '--raw', `/api/v1/nodes/${nodeName}/proxy/metrics/resource`),
+      /pod_memory_working_set_bytes\{.*pod="web-edge1"/,
+    );
+    assert.match(await ok('get', '--raw', `/api/v1/nodes/${nodeName}/proxy/stats/summary`), /"nodeName": "edge1"/);
+    assert.equal(await ok('get', '--raw', `/api/v1/nodes/${nodeName}/proxy/healthz`), 'ok');
+  });
+
+  it('kubectl attach and port-forward', async () => {
+    w.agent.putPod('cat', sleeper('cat', { stdin: true }));
+    w.agent.putPod('serve', sleeper('mkdir /www; echo served > /www/index.html; httpd -f -p 8080 -h /www'));
+    await w.running('cat');
+    await w.running('serve');
+    const attached = w.kubectl.start(['attach', '-i', `cat-${nodeName}`]);
+    let said = '';
+    attached.stdout?.on('data', (data: Buffer) => {
+      said += data.toString();
+    });
+    attached.stdin?.write('attached\n');
+    await eventually(w.agent, 'attach echoes', () => (said.includes('attached') ? true : undefined));
+    attached.kill('SIGKILL');
+    const port = await freePort();
+    const forward = w.kubectl.start(['port-forward', `pod/serve-${nodeName}`, `${port}:8080`]);
+    const body = await eventually(w.agent, 'port-forward serves', async () => {
+      const response = await fetch(`http://127.0.0.1:${port}/`, { headers: { connection: 'close' } });
+      return await response.text();
+    });
+    forward.kill('SIGKILL');
+    assert.equal(body, 'served\n');
+    w.agent.remove('cat.json');
+    w.agent.remove('serve.json');
+    await w.gone('cat');
+    await w.gone('serve');
+  });
+
+  it('H-300 … H-301: the kubelet port asks the cluster about tokens and rights', async () => {
+    const node = await w.get<Node>(paths.node(nodeName));
+    const address = node?.status?.addresses?.find((a) => a.type === 'InternalIP')?.address ?? '';
+    const url = `https://${address}:${node?.status?.daemonEndpoints?.kubeletEndpoint?.Port}/metrics/resource`;
+    const post = (to: string, body: object): Promise<unknown> => w.env.admin.request({ method: 'POST', path: to, body }, options);
+    await post('/api/v1/namespaces/default/serviceaccounts', { apiVersion: 'v1', kind: 'ServiceAccount', metadata: { name: 'scraper' } });
+    const { status } = (await post('/api/v1/namespaces/default/serviceaccounts/scraper/token', {
+      apiVersion: 'authentication.k8s.io/v1',
+      kind: 'TokenRequest',
+      spec: {},
+    })) as { readonly status: { readonly token: string } };
+    const ask = async (token: string): Promise<string> =>
+      (await runCurl(['-sk', '-o', '/dev/null', '-w', '%{http_code}', '-H', `Authorization: Bearer ${token}`, url])).trim();
+    assert.equal(await ask('nonsense'), '401');
+    assert.equal(await ask(status.token), '403');
+    await post('/apis/rbac.authorization.k8s.io/v1/clusterrolebindings', {
+      apiVersion: 'rbac.authorization.k8s.io/v1',
+      kind: 'ClusterRoleBinding',
+      metadata: { name: 'scraper' },
+      roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: 'system:kubelet-api-admin' },
+      subjects: [{ kind: 'ServiceAccount', name: 'scraper', namespace: 'default' }],
+    });
+    // A no is kept for half a minute.
+    const end = systemClock.now() + 60_000;
+    for (;;) {
+      const code = await ask(status.token);
+      if (code === '200') break;
+      assert.equal(code, '403');
+      assert.ok(systemClock.now() < end);
+      await systemClock.sleep(1000, options.signal);
+    }
+  });
+
+  it('S-401, S-402: repeats of an Event are counted', async () => {
+    w.agent.putPod('crash', { ...sleeper('exit 3'), restartPolicy: 'Always' });
+    const event = await eventually(w.agent, 'a counted Event', async () => {
+      const { items } = (await w.get<{ readonly items: readonly Event[] }>(paths.events('default'))) ?? { items: [] };
+      return items.find((e) => e.involvedObject.name === `crash-${nodeName}` && e.reason === 'Started' && (e.count ?? 0) > 1);
+    });
+    const mirror = await w.mirror('crash');
+    assert.equal(event.involvedObject.uid, mirror?.metadata?.annotations?.['kubernetes.io/config.mirror'], 'S-330');
+    assert.deepEqual(event.source, { component: 'kubelet', host: nodeName });
+    const { code, out } = await w.agent.cli('doctor');
+    assert.equal(code, 1);
+    assert.match(out, new RegExp(`error {4}pods\\n +default/crash-${nodeName}\\[c\\] {2}CrashLoopBackOff`));
+    assert.match(out, /ok {7}cluster/);
+    w.agent.remove('crash.json');
+    await w.gone('crash');
+  });
+
+  it('C-096: without its namespace a Pod runs unseen, doctor says so, and the mirror appears with the namespace', async () => {
+    w.agent.putPod('apart', sleeper(), { namespace: 'apart' });
+    await eventually(w.agent, 'it runs', async () => {
+      const { items } = (await w.agent.client.json('/api/v1/pods', options)) as { readonly items: readonly Pod[] };
+      return items.some((pod) => pod.metadata?.namespace === 'apart' && isReady(pod)) ? true : undefined;
+    });
+    await eventually(w.agent, 'doctor says it', async () => {
+      const { out } = await w.agent.cli('doctor');
+      return /mirror of apart\/apart-edge1 {2}namespace-missing/.test(out) && out.includes('create the namespace') ? true : undefined;
+    });
+    const body = { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'apart' } };
+    await w.env.admin.request({ method: 'POST', path: '/api/v1/namespaces', body }, options);
+    const end = systemClock.now() + 90_000;
+    while ((await w.mirror('apart', 'apart')) === undefined) {
+      assert.ok(systemClock.now() < end);
+      await systemClock.sleep(250, options.signal);
+    }
+    w.agent.remove('apart.json');
+  });
+
+  it('C-063: a killed agent finds its mirror again; C-041: an orphan of the time in between goes', async () => {
+    w.agent.putPod('leaves', sleeper());
+    await w.running('leaves');
+    const before_ = await w.running('web');
+    await w.agent.end('SIGKILL');
+    w.agent.remove('leaves.json');
+    await w.agent.start();
+    await w.gone('leaves');
+    const mirror = await w.running('web');
+    assert.equal(mirror.metadata?.uid, before_.metadata?.uid);
+    assert.deepEqual(mirror.status, before_.status);
+  });
+
+  it('C-094: while the API server is away manifests come, change and go; when it returns the mirrors converge', async () => {
+    w.agent.putPod('goes', sleeper());
+    await w.running('goes');
+    await w.env.stopServer();
+    w.agent.remove('goes.json');
+    w.agent.putPod('comes', sleeper());
+    w.agent.putPod('web', sleeper('echo third; sleep 1000'));
+    await w.agent.ready('comes');
+    await w.agent.ready('web', (pod) => pod.spec?.containers[0]?.command?.[2] === 'echo third; sleep 1000');
+    await w.agent.gone('goes');
+    await eventually(w.agent, 'doctor says it', async () => {
+      const { code, out } = await w.agent.cli('doctor');
+      return code === 1 && /error {4}cluster\n +server {2}unreachable/.test(out) ? true : undefined;
+    });
+    await w.env.startServer();
+    const end = systemClock.now() + 60_000;
+    while ((await w.mirror('goes')) !== undefined || (await w.mirror('comes')) === undefined) {
+      assert.ok(systemClock.now() < end);
+      await systemClock.sleep(250, options.signal);
+    }
+    await w.until('web', 'the third', (m) => isReady(m) && m.spec?.containers[0]?.command?.[2] === 'echo third; sleep 1000');
+    await eventually(w.agent, 'doctor is content with the cluster', async () => {
+      const { out } = await w.agent.cli('doctor');
+      return /ok {7}cluster/.test(out) ? true : undefined;
+    });
+  });
+
+  it('C-064, C-066: 300 rewrites 100 ms apart while the first one ends: the last one wins, its mirror is the only one', async () => {
+    const stubborn = sleeper('trap "" TERM; while true; do sleep 1; done');
+    w.agent.putPod('burst', { ...stubborn, terminationGracePeriodSeconds: 20 });
+    const first = await w.running('burst');
+    const seen = new Set<string>();
+    const began = systemClock.now();
+    for (let i = 0; i < 300; i++) {
+      w.agent.putPod('burst', { ...sleeper(), containers: [{ name: 'c', image: `image-${i}` }] });
+      const mirror = await w.mirror('burst');
+      seen.add(mirror?.metadata?.uid ?? '');
+      if (systemClock.now() - began < 19_000) assert.equal(mirror?.metadata?.uid, first.metadata?.uid, 'C-065');
+      await systemClock.sleep(100, options.signal);
+    }
+    w.agent.putPod('burst', sleeper('echo last; sleep 1000'));
+    const last = await w.until('burst', 'the last', (m) => isReady(m) && m.spec?.containers[0]?.command?.[2] === 'echo last; sleep 1000');
+    assertValid(last, await w.get<Node>(paths.node(nodeName)));
+    const { items } = (await w.get<{ readonly items: readonly Pod[] }>(paths.pods)) ?? { items: [] };
+    assert.equal(items.filter((pod) => pod.metadata?.name === `burst-${nodeName}`).length, 1);
+    w.agent.remove('burst.json');
+  });
+
+  it('C-056: a removed manifest takes its mirror with it', async () => {
+    w.agent.remove('web.json');
+    await w.gone('web');
+  });
+});
+
+describe('the agent joining with a bootstrap credential', { skip: missing, timeout: 600_000 }, () => {
+  let w: Cluster;
+  const hour = 3_600_000;
+  interface SigningRequest {
+    readonly metadata: { readonly name: string };
+    readonly spec: {
+      readonly username: string;
+      readonly signerName: string;
+      readonly usages: readonly string[];
+      readonly groups: readonly string[];
+    };
+    readonly status?: { readonly certificate?: string };
+  }
+  const waitingRequest = (signer: string): Promise<SigningRequest> =>
+    eventually(w.agent, `a request for ${signer}`, async () => {
+      const { items } = (await w.get<{ readonly items: readonly SigningRequest[] }>(paths.csrs)) ?? { items: [] };
+      return items.find((r) => r.spec.signerName === `kubernetes.io/${signer}` && r.status?.certificate === undefined);
+    });
+  const currentCertificate = (): string => readFileSync(path.join(w.agent.rootDir, 'pki', 'kubelet-client-current.pem'), 'utf8');
+
+  before(async () => {
+    const kubeconfig = '/nowhere';
+    w = await join({ kubelet: { serverTLSBootstrap: true, rotateCertificates: true }, agent: { cluster: { kubeconfig } } });
+    const bootstrap = await w.env.kubeconfig({ commonName: 'system:bootstrap:abcdef', organization: 'system:bootstrappers' });
+    configureAgent(w.agent, {
+      cluster: { kubeconfig: path.join(w.agent.dir, 'kubelet.conf'), bootstrapKubeconfig: bootstrap },
+    });
+    const applied = await w.kubectl.run(['apply', '-f', path.join(checkout, 'deploy', 'rbac.yaml')]);
+    assert.equal(applied.code, 0, applied.err);
+  });
+  after(async () => {
+    await w?.agent.destroy();
+    await w?.env.close();
+  });
+
+  it('C-093: starts Pods while the API server is absent, and asks for a certificate when it comes', async () => {
+    await w.env.stopServer();
+    w.agent.putPod('early', sleeper());
+    await w.agent.start();
+    await w.agent.ready('early');
+    await w.env.startServer();
+    const request = await waitingRequest('kube-apiserver-client-kubelet');
+    assert.equal(request.spec.username, 'system:bootstrap:abcdef');
+    assert.deepEqual(request.spec.usages, ['digital signature', 'client auth']);
+    await eventually(w.agent, 'doctor says what is waited for', async () => {
+      const { out } = await w.agent.cli('doctor');
+      return out.includes(`certificate request ${request.metadata.name} waits for approval`) ? true : undefined;
+    });
+    // Nearly over: the next one is asked for at once.
+    await w.env.sign(request.metadata.name, { fromMs: -hour, toMs: hour / 20 });
+    await w.running('early');
+    const kubeconfig = JSON.parse(readFileSync(path.join(w.agent.dir, 'kubelet.conf'), 'utf8')) as { readonly users: readonly object[] };
+    assert.match(JSON.stringify(kubeconfig.users), /kubelet-client-current\.pem/);
+  });
+
+  it('H-307: the certificate is renewed with the node’s own identity, without a gap', async () => {
+    const old = currentCertificate();
+    const request = await waitingRequest('kube-apiserver-client-kubelet');
+    assert.equal(request.spec.username, `system:node:${nodeName}`);
+    assert.ok(request.spec.groups.includes('system:nodes'));
+    await w.env.sign(request.metadata.name, { fromMs: -1000, toMs: 24 * hour });
+    await eventually(w.agent, 'the new certificate is in place', () => (currentCertificate() === old ? undefined : true));
+    w.agent.putPod('late', sleeper());
+    await w.running('late');
+  });
+
+  it('H-307: the serving certificate is asked for with the Node’s addresses and used once it is signed', async () => {
+    const node = await w.get<Node>(paths.node(nodeName));
+    const port = node?.status?.daemonEndpoints?.kubeletEndpoint?.Port ?? 0;
+    const issuer = (): Promise<string> =>
+      new Promise((resolve, reject) => {
+        const socket = tlsConnect({ host: '127.0.0.1', port, rejectUnauthorized: false }, () => {
+          const { issuer: found } = socket.getPeerCertificate();
+          socket.destroy();
+          resolve(String(found.CN));
+        });
+        socket.on('error', reject);
+      });
+    assert.notEqual(await issuer(), 'envtest-ca');
+    const request = await waitingRequest('kubelet-serving');
+    assert.equal(request.spec.username, `system:node:${nodeName}`);
+    assert.deepEqual(request.spec.usages, ['digital signature', 'server auth']);
+    await w.env.sign(request.metadata.name, { fromMs: -1000, toMs: 24 * hour });
+    await eventually(w.agent, 'the signed certificate is served', async () => ((await issuer()) === 'envtest-ca' ? true : undefined));
+    const { code, out, err } = await w.kubectl.run(['exec', `late-${nodeName}`, '--', 'echo', 'signed']);
+    assert.equal(code, 0, err);
+    assert.equal(out, 'signed\n');
+  });
+});
+
+function runCurl(args: readonly string[]): Promise<string> {
+  return new Promise((resolve, reject) => {
+    execFile('curl', [...args], { cwd: checkout, timeout: 20_000 }, (error, out) => (error === null ? resolve(out) : reject(error)));
+  });
+}
