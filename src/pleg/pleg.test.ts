@@ -69,7 +69,7 @@ function world(options: FakeRuntimeOptions & PlegOptions = {}) {
 }
 
 describe('Pleg with events', () => {
-  it('wakes the Pod of an event at once, without listing again (D6)', async () => {
+  it('wakes the Pod of an event at once, without listing again (D6, L-014, L-102, L-103)', async () => {
     const w = world();
     const { containerId } = await w.pod('a');
     await w.pod('b');
@@ -135,7 +135,7 @@ describe('Pleg with events', () => {
     });
   });
 
-  it('relists after every break and reconnect, and wakes who changed meanwhile', async () => {
+  it('relists after every break and reconnect, and wakes who changed meanwhile (L-105, C-318)', async () => {
     const w = world();
     const { containerId } = await w.pod('a');
     await w.pod('b');
@@ -185,7 +185,7 @@ describe('Pleg with events', () => {
 });
 
 describe('Pleg without events', () => {
-  it('relists a second after the last relist finished (L-086) and wakes who changed (L-088)', async () => {
+  it('relists a second after the last relist finished (L-086) and wakes who changed (L-087, L-088, L-106, C-307)', async () => {
     const w = world({ events: false });
     const { containerId } = await w.pod('a');
     await w.pod('b');
@@ -221,6 +221,20 @@ describe('Pleg without events', () => {
     });
   });
 
+  it('wakes a Pod whose container ended and was followed by another between two relists (C-309)', async () => {
+    const w = world({ events: false });
+    const { sandboxId, containerId } = await w.pod('a');
+    await w.running(async () => {
+      w.woken();
+      const config = sandboxConfig({ uid: 'a' });
+      const next = { sandboxId, config: containerConfig(config, { image, attempt: 1 }), sandboxConfig: config };
+      w.runtime.exit(containerId, 1);
+      await w.runtime.startContainer(await w.runtime.createContainer(next, w.o), w.o);
+      await w.clock.advance(1_000);
+      assert.deepEqual(w.woken(), ['a']);
+    });
+  });
+
   it('does not wake a worker with what it has just read itself', async () => {
     const w = world({ events: false });
     await w.running(async () => {
@@ -244,7 +258,7 @@ describe('Pleg without events', () => {
 });
 
 describe('Pleg while the runtime is down', () => {
-  it('keeps its records, tries every second, and says when it is over (L-116)', async () => {
+  it('keeps its records, tries every second, and says when it is over (L-094, L-116, L-117)', async () => {
     const w = world({ events: false });
     await w.pod('a');
     await w.running(async () => {
@@ -335,7 +349,7 @@ describe('Pleg.observe', () => {
     assert.deepEqual(await observed, { uid: 'a', sandboxes: [], containers: [] });
   });
 
-  it('fails as a whole when one part fails (L-098)', async () => {
+  it('fails as a whole when one part fails (L-090, L-098)', async () => {
     const w = world();
     await w.pod('a');
     const failure = new RuntimeError('unavailable', 'down');

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { onMachine, staticPod } from '../../test/support/pod-machine.ts';
 import { buildContainer } from '../../test/support/pods.ts';
 
-test('a Pod is started: sandbox, container, status (C-201)', () =>
+test('a Pod is started: sandbox, container, status, each as soon as the one before (L-057, C-201, C-311)', () =>
   onMachine({}, async (m) => {
     await m.apply(staticPod('uid-1'));
     assert.deepEqual(m.takeDeeds(), ['runPodSandbox web-node1/0', 'createContainer app/0', 'startContainer app/0']);
@@ -44,7 +44,7 @@ test('the back-off goes on over a restart of the agent (D2; differs from C-236)'
     );
   }));
 
-test('started and ready stand over a restart of the agent until a probe says otherwise (C-224, D2)', () =>
+test('started and ready stand over a restart of the agent until a probe says otherwise (L-076, C-224, D2)', () =>
   onMachine({}, async (m) => {
     const probe = { exec: { command: ['true'] } };
     await m.apply(staticPod('uid-1', { containers: [buildContainer({ startupProbe: probe, readinessProbe: probe })] }));
@@ -64,7 +64,7 @@ test('started and ready stand over a restart of the agent until a probe says oth
     assert.deepEqual(m.errors, []);
   }));
 
-test('a changed manifest: the old UID ends fully, then the new one starts (C-202, C-205)', () =>
+test('a changed manifest: the old UID ends fully, then the new one starts (S-271, S-275, S-279, C-202, C-205)', () =>
   onMachine({ process: () => ({ onTerm: 'ignore' }) }, async (m) => {
     const pod = (uid: string) => staticPod(uid, { terminationGracePeriodSeconds: 20 });
     await m.apply(pod('uid-1'));
@@ -86,7 +86,7 @@ test('a changed manifest: the old UID ends fully, then the new one starts (C-202
     assert.equal(m.status('uid-2')?.containerStatuses?.[0]?.restartCount, 0);
   }));
 
-test('a removed Pod leaves nothing (C-204)', () =>
+test('a removed Pod leaves nothing (L-049, C-204)', () =>
   onMachine({}, async (m) => {
     await m.apply(staticPod('uid-1', { initContainers: [buildContainer({ name: 'log', restartPolicy: 'Always' })] }));
     await m.apply();
@@ -95,7 +95,7 @@ test('a removed Pod leaves nothing (C-204)', () =>
     assert.deepEqual(m.agent.workers.pods(), []);
   }));
 
-test('removed and put back while it ends: it ends fully and starts by itself (L-045, C-207)', () =>
+test('removed and put back while it ends: it ends fully and starts by itself (L-045, S-259, S-285, C-047, C-207)', () =>
   onMachine({ process: () => ({ onTerm: 'ignore' }) }, async (m) => {
     const pod = staticPod('uid-1', { terminationGracePeriodSeconds: 20 });
     await m.apply(pod);
@@ -113,7 +113,7 @@ test('removed and put back while it ends: it ends fully and starts by itself (L-
     assert.equal(m.status()?.phase, 'Running');
   }));
 
-test('the agent dies and comes back: no container is touched (L-071, C-223)', () =>
+test('the agent dies and comes back: no container is touched (L-071, S-246, C-223)', () =>
   onMachine({}, async (m) => {
     await m.apply(staticPod('uid-1', { initContainers: [buildContainer({ name: 'prepare' })] }), staticPod('uid-2', {}, 'db'));
     await m.exit('prepare', 0);
@@ -127,7 +127,7 @@ test('the agent dies and comes back: no container is touched (L-071, C-223)', ()
     assert.equal(m.status()?.conditions?.find((c) => c.type === 'Ready')?.status, 'True');
   }));
 
-test('restart counts go on after a restart of the agent (C-234)', () =>
+test('restart counts go on after a restart of the agent (L-074, L-174, C-234)', () =>
   onMachine({}, async (m) => {
     await m.apply(staticPod('uid-1'));
     await m.exit('app', 1);
@@ -154,7 +154,7 @@ test('a Pod whose manifest went while the agent was down ends with its grace and
     assert.deepEqual(await m.remains(), []);
   }));
 
-test('a source that has not spoken: its Pods run on (L-018, C-219)', () =>
+test('a source that has not spoken: its Pods run on, and end when it has (L-018, L-032, S-235, S-238, C-043, C-219)', () =>
   onMachine({}, async (m) => {
     await m.apply(staticPod('uid-1'));
     await m.crash();
@@ -181,7 +181,7 @@ test("other people's containers are left alone", () =>
     assert.deepEqual(m.takeDeeds(), []);
   }));
 
-test('a host port that is taken: refused, and admitted as soon as there is room (D4, S-460)', () =>
+test('a host port that is taken: refused, and admitted as soon as there is room (D4, S-460, S-465)', () =>
   onMachine({}, async (m) => {
     const containers = [buildContainer({ ports: [{ containerPort: 80, hostPort: 8080 }] })];
     const [a, b] = [staticPod('uid-1', { containers }, 'a'), staticPod('uid-2', { containers }, 'b')];
@@ -291,7 +291,7 @@ test('a one-shot Pod whose sandbox dies in mid-run fails (L-126, C-233)', () =>
     assert.deepEqual(await m.containers(), ['prepare/0 exited']);
   }));
 
-test('the runtime fails for a while: nothing is lost, all goes on by itself (D4, C-313)', () =>
+test('the runtime fails for a while: nothing is lost, all goes on by itself (D4, L-010, S-240, C-313)', () =>
   onMachine({}, async (m) => {
     for (const method of ['runPodSandbox', 'createContainer', 'startContainer'] as const) {
       m.runtime.failNext(method);
@@ -361,7 +361,7 @@ test('removed while a container is being started: it still gets its grace', () =
     assert.deepEqual(m.takeDeeds().slice(0, 2), ['stopContainer app/0 30', 'stopPodSandbox web-node1/0']);
   }));
 
-test('300 rewrites: only the last version runs, and never two at once (C-206)', () =>
+test('300 rewrites: only the last version runs, and never two at once (L-034, S-276, C-206)', () =>
   onMachine({ process: () => ({ onTerm: 'ignore' }) }, async (m) => {
     let mostAtOnce = 0;
     m.onDeed = () => {
@@ -382,7 +382,7 @@ test('300 rewrites: only the last version runs, and never two at once (C-206)', 
     assert.ok(sandboxes <= 8, `at most one start per grace period, not ${sandboxes}`);
   }));
 
-test('the image of a Pod with a fixed UID changes: one container restarts in its sandbox (C-214)', () =>
+test('the image of a Pod with a fixed UID changes: one container restarts in its sandbox (S-253, C-214)', () =>
   onMachine({}, async (m) => {
     await m.apply(staticPod('uid-1'));
     m.takeDeeds();
@@ -392,7 +392,7 @@ test('the image of a Pod with a fixed UID changes: one container restarts in its
     assert.equal(m.status()?.containerStatuses?.[0]?.restartCount, 1);
   }));
 
-test('command and environment change with a fixed UID: not before the next restart (L-082, C-216)', () =>
+test('command and environment change with a fixed UID: not before the next restart (L-082, S-252, C-216)', () =>
   onMachine({}, async (m) => {
     await m.apply(staticPod('uid-1'));
     m.takeDeeds();
@@ -450,7 +450,7 @@ test('the images of a Pod cannot be pulled: Pending with the reason, then it run
     assert.equal(m.status()?.phase, 'Running');
   }));
 
-test('volumes that cannot be taken down hold the name until they can (C-209)', () =>
+test('volumes that cannot be taken down hold the name until they can (S-266, S-284, C-209)', () =>
   onMachine({}, async (m) => {
     await m.apply(staticPod('uid-1'));
     m.volumeFault = new Error('device is busy');
@@ -506,7 +506,7 @@ test('an exit code restarts all containers, once, also when the agent dies half-
   }
 });
 
-test('what a Pod without a sandbox left goes, too, when its manifest went while the agent was down (L-337)', () =>
+test('what a Pod without a sandbox left goes, too, when its manifest went while the agent was down (L-069, L-337)', () =>
   onMachine({}, async (m) => {
     m.runtime.failNext('runPodSandbox');
     await m.apply(staticPod('uid-1'));

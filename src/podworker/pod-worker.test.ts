@@ -1,0 +1,139 @@
+// One worker with an observation and an executor that answer when the test says so.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { FakeClock, settle } from '../../test/support/fake-clock.ts';
+import { buildPod, observedPod, observedSandbox, RecordedEvents } from '../../test/support/pods.ts';
+import type { Action } from '../pod/action.ts';
+import type { ActionOutcome } from '../pod/memory.ts';
+import type { ObservedPod } from '../pod/observation.ts';
+import { noProbeResults } from '../pod/probe-results.ts';
+import { defaultBackoff } from '../pod/restart-policy.ts';
+import { raceSignal, Shutdown } from '../std/async.ts';
+import { RuntimeError } from '../std/errors.ts';
+import { silentLogger } from '../std/log.ts';
+import { PodWorker } from './pod-worker.ts';
+
+/** An answer that is given later. */
+interface Question<Asked, Answer> {
+  readonly asked: Asked;
+  readonly answer: (value: Answer) => Promise<void>;
+  readonly fail: (error: Error) => Promise<void>;
+}
+
+function ask<Asked, Answer>(questions: Question<Asked, Answer>[], asked: Asked): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    questions.push({
+      asked,
+      answer: (value) => {
+        resolve(value);
+        return settle();
+      },
+      fail: (error) => {
+        reject(error);
+        return settle();
+      },
+    });
+  });
+}
+
+async function working(body: (world: ReturnType<typeof setUp>) => Promise<void>): Promise<void> {
+  const world = setUp();
+  const ends = new AbortController();
+  const run = world.worker.run({ signal: ends.signal });
+  run.catch(() => undefined);
+  await settle();
+  try {
+    await body(world);
+  } finally {
+    const reason = new Shutdown();
+    ends.abort(reason);
+    await assert.rejects(run, (error) => error === reason);
+  }
+}
+
+function setUp() {
+  const clock = new FakeClock();
+  const observations: Question<string, ObservedPod>[] = [];
+  const actions: Question<Action, ActionOutcome>[] = [];
+  const worker = new PodWorker(buildPod({ restartPolicy: 'Always' }), {
+    observe: (uid, { signal }) => raceSignal(ask(observations, uid), signal),
+    executor: { execute: (action, { signal }) => raceSignal(ask(actions, action), signal) },
+    prober: { sync: () => undefined, beginTermination: () => undefined, remove: () => undefined, results: () => noProbeResults },
+    planOptions: () => ({ backoff: defaultBackoff, networkError: undefined, runtimeName: 'fake', hostIps: [], agentStartedAt: 0 }),
+    lastStatus: { load: async () => undefined, save: async () => undefined },
+    readTerminationMessage: async () => '',
+    publish: () => undefined,
+    events: new RecordedEvents(),
+    clock,
+    logger: silentLogger,
+  });
+  const next = <A, B>(list: Question<A, B>[]): Question<A, B> => {
+    const first = list.shift();
+    assert.ok(first, 'nothing was asked');
+    return first;
+  };
+  return { clock, worker, observations, actions, observation: () => next(observations), action: () => next(actions) };
+}
+
+const nothing = observedPod({ sandboxes: [] });
+const done: ActionOutcome = { kind: 'done' };
+
+test('an observation that was begun before a deed ended is not acted on (L-040, L-107)', () =>
+  working(async ({ worker, observations, actions, observation, action }) => {
+    await observation().answer(nothing);
+    assert.deepEqual(
+      actions.map(({ asked }) => asked.type),
+      ['PullImage', 'CreatePodCgroup', 'SetUpVolumes'],
+    );
+    await action().answer({ kind: 'done', imageRef: 'sha256:1' });
+    for (let i = 0; i < 2; i++) await action().answer(done);
+    // The first end began this observation, before the two others.
+    await observation().answer(nothing);
+    assert.deepEqual(actions, []);
+    await observation().answer(nothing);
+    const sandbox = action();
+    assert.equal(sandbox.asked.type, 'RunPodSandbox');
+    worker.wake();
+    await settle();
+    const stale = observation();
+    await sandbox.answer(done);
+    await stale.answer(nothing);
+    assert.deepEqual(actions, [], 'no second sandbox');
+    await observation().answer(observedPod({ sandboxes: [observedSandbox()] }));
+    assert.deepEqual(
+      actions.map(({ asked }) => asked.type),
+      ['CreateContainer'],
+    );
+    assert.deepEqual(observations, []);
+  }));
+
+test('a Pod that cannot be observed is looked at again after 5 s, or when it is woken (L-042, L-043, L-108, C-308)', () =>
+  working(async ({ clock, worker, observations, actions, observation }) => {
+    await observation().fail(new RuntimeError('unavailable', 'down'));
+    assert.deepEqual([observations, actions], [[], []]);
+    await clock.advance(5_000);
+    await observation().fail(new RuntimeError('unavailable', 'down'));
+    worker.wake();
+    await settle();
+    await observation().answer(nothing);
+    assert.equal(actions.length, 3);
+  }));
+
+test('a Pod of which nothing is heard is looked at every minute; wake-ups during a look are one (L-042, L-091, C-222)', () =>
+  working(async ({ clock, worker, observations, observation, action }) => {
+    worker.terminate({ kind: 'completed' });
+    await settle();
+    await observation().answer(nothing);
+    await observation().answer(nothing);
+    for (let i = 0; i < 2; i++) await action().answer(done);
+    while (observations.length > 0) await observation().answer(nothing);
+    await clock.advance(59_999);
+    assert.deepEqual(observations, []);
+    await clock.advance(1);
+    const look = observation();
+    for (let i = 0; i < 5; i++) worker.wake();
+    await look.answer(nothing);
+    assert.equal(observations.length, 1);
+    await observation().answer(nothing);
+    assert.deepEqual(observations, []);
+  }));
