@@ -163,13 +163,15 @@ test('a constantly failing pull is tried after 10, 20, 40 … 300 s and tells it
     runtime.failNext('pullImage', new RuntimeError('unknown', 'boom'));
     const failed = await ensure('nginx:1', 'IfNotPresent');
     assert.equal(outcome(failed), 'ErrImagePull: boom');
-    assert.ok(failed.kind === 'failed' && failed.retryAt !== undefined);
-    delays.push((failed.retryAt - clock.now()) / 1000);
-    await clock.advance(failed.retryAt - clock.now() - 1);
+    assert.ok(failed.kind === 'failed' && failed.retryAt === undefined, 'asked again soon, so that the back-off is told');
     events.take();
     const waiting = await ensure('nginx:1', 'IfNotPresent');
+    assert.ok(waiting.kind === 'failed' && waiting.retryAt !== undefined);
+    delays.push((waiting.retryAt - clock.now()) / 1000);
+    await clock.advance(waiting.retryAt - clock.now() - 1);
     assert.equal(outcome(waiting), 'ImagePullBackOff: Back-off pulling image "nginx:1": ErrImagePull: boom');
     assert.deepEqual(events.take(), ['Normal BackOff: Back-off pulling image "nginx:1"', 'Warning Failed: Error: ImagePullBackOff']);
+    assert.match(outcome(await ensure('nginx:1', 'IfNotPresent')), /^ImagePullBackOff/);
     await clock.advance(1);
   }
   assert.deepEqual(delays, [10, 20, 40, 80, 160, 300, 300]);
@@ -186,6 +188,7 @@ test('back-off is per Pod and image, and forgotten 600 s after the last failure 
   assert.match(outcome(await ensure('nginx:1', 'Always', { uid: 'uid-2' })), /^ErrImagePull/);
   await clock.advance(600_001);
   runtime.failNext('pullImage', boom);
+  assert.match(outcome(await ensure('nginx:1', 'Always')), /^ErrImagePull/);
   const again = await ensure('nginx:1', 'Always');
   assert.equal(again.kind === 'failed' ? (again.retryAt ?? 0) - clock.now() : 0, 10_000);
 });

@@ -200,10 +200,11 @@ export class ImagePuller {
       return pulled;
     }
     const { failure } = pulled;
-    const retryAt = this.#backoff.failed(key, failure, this.#deps.clock.now());
+    this.#backoff.failed(key, failure, this.#deps.clock.now());
     if (this.#mayFallBack(failure, local)) return this.#fallBack(request, image, local, failure);
     this.#record(request, 'Warning', 'Failed', `Failed to pull image ${JSON.stringify(image)}: ${failure.message}`);
-    return { kind: 'failed', reason: failure.reason, message: failure.message, retryAt };
+    // To be asked again soon: the answer then is the back-off (C-264).
+    return { kind: 'failed', reason: failure.reason, message: failure.message, retryAt: undefined };
   }
 
   #mayFallBack(failure: PullFailure, local: RuntimeImage | undefined): local is RuntimeImage {

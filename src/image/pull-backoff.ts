@@ -34,12 +34,10 @@ export class PullBackoff {
     return now < until && now >= entry.failedAt ? { failure: entry.failure, until } : undefined;
   }
 
-  /** Notes a failure; gives the time of the next try. */
-  failed(key: string, failure: PullFailure, now: Instant): Instant {
+  failed(key: string, failure: PullFailure, now: Instant): void {
     const entry = this.#current(key, now);
     const delayMs = entry === undefined ? this.#initialMs : Math.min(entry.delayMs * 2, this.#maxMs);
     this.#entries.set(key, { delayMs, failedAt: now, failure });
-    return now + delayMs;
   }
 
   /** Drops what is stale, so that Pods long gone leave nothing behind. */

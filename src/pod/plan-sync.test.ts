@@ -895,6 +895,13 @@ table('9.2 postStart', [
     actions: ['RunPostStart app0 {"exec":{"command":["/hi"]}}'],
   },
   {
+    name: 'seen running while its start has not returned: the hook is still to come, and the next container waits (L-431)',
+    spec: withHook,
+    containers: [app()],
+    underWay: ['StartContainer/app0'],
+    actions: [],
+  },
+  {
     name: 'it is over: the next container',
     spec: withHook,
     containers: [app()],

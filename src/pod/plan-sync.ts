@@ -311,7 +311,11 @@ class ContainerPass {
   /** Returns whether the container's postStart hook has still to end (L-431, L-433). */
   #runPostStart(container: Container, record: ObservedContainer): boolean {
     const handler = container.lifecycle?.postStart;
-    if (handler === undefined || this.#draft.input.memory.postStart.get(record.id) !== 'pending') return false;
+    if (handler === undefined) return false;
+    // It is seen running before its start is known to be over, and only then its hook begins.
+    const start: Action = { type: 'StartContainer', container: container.name, containerId: record.id };
+    if (this.#draft.input.underWay.has(actionKey(start))) return true;
+    if (this.#draft.input.memory.postStart.get(record.id) !== 'pending') return false;
     this.#draft.want({ type: 'RunPostStart', container: container.name, containerId: record.id, handler });
     return true;
   }

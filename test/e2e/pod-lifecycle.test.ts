@@ -1,0 +1,301 @@
+// How Pods start, restart and end: one agent on Debian's containerd runs all these Pods at once. Containers write what
+// happens to them into a file of the node, line by line. Scenarios of spec 02, section 13, by number.
+import assert from 'node:assert/strict';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import type { Container, ContainerStatus, Pod, PodSpec } from '../../src/api/gen/kubernetes.ts';
+import { listProcesses } from '../../src/runtime/containerd/process-table.ts';
+import { offlineImages, whyNoContainerd } from '../support/containerd.ts';
+import { cgroupOf, eventually, ownMounts, TestAgent, uidOf } from '../support/test-agent.ts';
+
+const forever = 'while :; do sleep 1000 & wait; done';
+const rule = (action: string, ...values: readonly number[]) => [{ action, exitCodes: { operator: 'In', values } }];
+const exec = (script: string) => ({ exec: { command: ['sh', '-c', script] } });
+
+/** Runs `script`; the Pod's own file is /o/log, its own folder of the node /o. */
+function run(name: string, script: string, change: Partial<Container> = {}): Container {
+  return {
+    name,
+    image: offlineImages.busybox,
+    imagePullPolicy: 'IfNotPresent',
+    command: ['sh', '-c', script],
+    ...change,
+    volumeMounts: [{ name: 'o', mountPath: '/o' }, ...(change.volumeMounts ?? [])],
+  };
+}
+
+/** Says that it began, runs until it is told to end, says so. */
+const stays = (name: string, change: Partial<Container> = {}): Container =>
+  run(name, `trap 'echo ${name} ends >>/o/log; exit 0' TERM; echo ${name} begins >>/o/log; ${forever}`, change);
+
+const goes = (name: string, exitCode = 0, change: Partial<Container> = {}): Container =>
+  run(name, `echo ${name} begins >>/o/log; sleep 0.2; echo ${name} ends >>/o/log; exit ${exitCode}`, change);
+
+describe('the life of Pods on containerd', { skip: whyNoContainerd() ?? false }, () => {
+  const agent = new TestAgent({ launcher: ownMounts });
+  const host = path.join(agent.dir, 'host');
+  const text = (name: string, file = 'log'): string => {
+    const found = path.join(host, name, file);
+    return existsSync(found) ? readFileSync(found, 'utf8') : '';
+  };
+  const lines = (name: string): readonly string[] =>
+    text(name)
+      .split('\n')
+      .filter((line) => line !== '');
+  const put = (name: string, spec: PodSpec, metadata: Pod['metadata'] = {}): void => {
+    mkdirSync(path.join(host, name), { recursive: true });
+    const own = { name: 'o', hostPath: { path: path.join(host, name), type: 'Directory' } };
+    agent.putPod(name, { terminationGracePeriodSeconds: 5, ...spec, volumes: [own, ...(spec.volumes ?? [])] }, metadata);
+  };
+  const statusOf = (pod: Pod, name: string): ContainerStatus | undefined =>
+    [...(pod.status?.initContainerStatuses ?? []), ...(pod.status?.containerStatuses ?? [])].find((status) => status.name === name);
+  const isOver = (pod: Pod): boolean => pod.status?.phase === 'Failed' || pod.status?.phase === 'Succeeded';
+  const hasEvent = (name: string, pattern: RegExp): Promise<string> =>
+    eventually(agent, `${name}: event ${pattern}`, async () => (await agent.events(name)).find((event) => pattern.test(event)));
+
+  before(async () => {
+    await agent.configure();
+    await agent.start();
+    put('order', {
+      initContainers: [
+        goes('first'),
+        stays('one', { restartPolicy: 'Always', startupProbe: { ...exec('echo one probed >>/o/log'), periodSeconds: 1 } }),
+        goes('second'),
+        stays('two', { restartPolicy: 'Always' }),
+        goes('third'),
+      ],
+      containers: [stays('app')],
+    });
+    put('hooks', {
+      containers: [
+        stays('exec', {
+          lifecycle: { postStart: exec('sleep 1; echo exec started >>/o/log'), preStop: exec('echo exec stopping >>/o/log') },
+        }),
+        run(
+          'http',
+          `mkdir -p /w/cgi-bin; printf '#!/bin/sh\\necho http asked >>/o/log; echo; echo ok' >/w/cgi-bin/x; chmod +x /w/cgi-bin/x
+          httpd -p 8080 -h /w; echo http begins >>/o/log; ${forever}`,
+          {
+            ports: [{ name: 'web', containerPort: 8080 }],
+            lifecycle: { preStop: { httpGet: { port: 'web', path: '/cgi-bin/x' } } },
+          },
+        ),
+        stays('sleep', { lifecycle: { preStop: { sleep: { seconds: 1 } } } }),
+      ],
+    });
+    put('bad-hook', {
+      restartPolicy: 'Never',
+      containers: [run('app', `trap 'exit 5' TERM; ${forever}`, { lifecycle: { postStart: exec('echo no; exit 1') } })],
+    });
+    put('liveness', {
+      containers: [
+        run('app', `touch /tmp/fine; httpd -p 8080 -h /tmp; trap 'echo ends >>/o/log; exit 0' TERM; echo begins >>/o/log; ${forever}`, {
+          ports: [{ name: 'probe-port', containerPort: 8080 }],
+          livenessProbe: { httpGet: { port: 'probe-port', path: '/fine' }, periodSeconds: 1, failureThreshold: 2 },
+          readinessProbe: { httpGet: { port: 'probe-port', path: '/ready' }, periodSeconds: 1 },
+          lifecycle: { preStop: exec('echo stopping >>/o/log') },
+        }),
+      ],
+    });
+    put('restart-all', {
+      restartPolicy: 'Never',
+      initContainers: [goes('prepare'), stays('side', { restartPolicy: 'Always' })],
+      containers: [
+        run('source', `echo source begins >>/o/log; test -e /o/done && { ${forever}; }; sleep 1; touch /o/done; exit 42`, {
+          restartPolicy: 'Never',
+          restartPolicyRules: rule('RestartAllContainers', 42),
+        }),
+        stays('other'),
+      ],
+    });
+    put('rules', {
+      restartPolicy: 'Never',
+      containers: [
+        run('app', 'test -e /o/again && exit 1; touch /o/again; exit 7', {
+          restartPolicy: 'Never',
+          restartPolicyRules: rule('Restart', 7),
+        }),
+      ],
+    });
+    put('init-never', { restartPolicy: 'Never', initContainers: [goes('good'), goes('bad', 3), goes('never')], containers: [goes('app')] });
+    put('init-again', {
+      restartPolicy: 'OnFailure',
+      initContainers: [run('flaky', 'test -e /o/again && exit 0; touch /o/again; exit 1')],
+      containers: [goes('app')],
+    });
+    put('job', { restartPolicy: 'Never', initContainers: [stays('side', { restartPolicy: 'Always' })], containers: [goes('app')] });
+    put('job-failed', { restartPolicy: 'Never', containers: [goes('good'), goes('bad', 4)] });
+    put('no-image', {
+      containers: [
+        stays('never', { image: 'docker.io/library/absent:1', imagePullPolicy: 'Never' }),
+        stays('refused', { image: '127.0.0.1:1/absent:1' }),
+      ],
+    });
+    put('users', { hostUsers: false, containers: [stays('app')] });
+    put('sandbox', { initContainers: [goes('prepare')], containers: [stays('app')] });
+    put('crash', { containers: [run('app', 'date +%s >>/o/log; exit 1')] });
+  });
+  after(() => agent.destroy());
+
+  it('C-262 C-267 C-268 init containers and sidecars begin in their order', async () => {
+    await agent.ready('order');
+    const begun = lines('order').filter((line) => line !== 'one probed');
+    assert.deepEqual(begun, [
+      'first begins',
+      'first ends',
+      'one begins',
+      'second begins',
+      'second ends',
+      'two begins',
+      'third begins',
+      'third ends',
+      'app begins',
+    ]);
+    assert.ok(lines('order').indexOf('one probed') < lines('order').indexOf('second begins'));
+  });
+
+  it('C-286 and end in the opposite order', async () => {
+    agent.remove('order.json');
+    await agent.gone('order');
+    assert.deepEqual(lines('order').slice(-3), ['app ends', 'two ends', 'one ends']);
+  });
+
+  it('C-292 C-287 hooks: the next container waits for postStart; preStop by command, by request, by waiting', async () => {
+    await agent.ready('hooks');
+    assert.deepEqual(lines('hooks').slice(0, 3), ['exec begins', 'exec started', 'http begins']);
+    agent.remove('hooks.json');
+    await agent.gone('hooks');
+    const order = lines('hooks');
+    assert.ok(order.includes('http asked'), order.join());
+    assert.ok(order.indexOf('exec stopping') < order.indexOf('exec ends'), order.join());
+    assert.ok(order.indexOf('exec ends') < order.indexOf('sleep ends'), order.join());
+  });
+
+  it('C-294 a failing postStart hook ends its container', async () => {
+    const pod = await agent.until('bad-hook', 'is over', isOver);
+    assert.equal(pod.status?.phase, 'Failed', JSON.stringify(pod.status?.containerStatuses));
+    await hasEvent('bad-hook', /^FailedPostStartHook: /);
+    await hasEvent('bad-hook', /^Killing: FailedPostStartHook$/);
+  });
+
+  it('C-279 C-213 a process that ignores SIGTERM, at a deadline', async () => {
+    put('stubborn', {
+      activeDeadlineSeconds: 4,
+      terminationGracePeriodSeconds: 2,
+      containers: [run('app', "trap 'echo asked >>/o/log' TERM; while :; do sleep 0.1; done")],
+    });
+    const pod = await agent.until(
+      'stubborn',
+      'is over and ended',
+      (one) => isOver(one) && statusOf(one, 'app')?.state?.terminated !== undefined,
+    );
+    assert.equal(pod.status?.reason, 'DeadlineExceeded');
+    assert.deepEqual([statusOf(pod, 'app')?.state?.terminated?.exitCode, statusOf(pod, 'app')?.state?.terminated?.reason], [137, 'Error']);
+    assert.ok(lines('stubborn').includes('asked'));
+  });
+
+  it('C-319 C-282 probes by named port: not ready, ready, killed when not alive, with its hook', async () => {
+    const unready = await agent.until('liveness', 'runs', (pod) => statusOf(pod, 'app')?.started === true);
+    assert.equal(statusOf(unready, 'app')?.ready, false);
+    await agent.exec('liveness', 'app', 'touch /tmp/ready');
+    await agent.ready('liveness');
+    await agent.exec('liveness', 'app', 'rm /tmp/fine');
+    await hasEvent('liveness', /^Unhealthy: Liveness probe failed: HTTP probe failed with statuscode: 404/);
+    await hasEvent('liveness', /^Killing: Container app failed liveness probe, will be restarted$/);
+    await agent.until(
+      'liveness',
+      'runs again',
+      (pod) => statusOf(pod, 'app')?.restartCount === 1 && statusOf(pod, 'app')?.state?.running !== undefined,
+    );
+    assert.deepEqual(lines('liveness').slice(0, 4), ['begins', 'stopping', 'ends', 'begins']);
+  });
+
+  it('C-259 an exit code restarts all containers in their sandbox', async () => {
+    const pod = await agent.until('restart-all', 'is up again', (one) => {
+      const all = [...(one.status?.initContainerStatuses ?? []), ...(one.status?.containerStatuses ?? [])];
+      return (
+        all.every(({ restartCount }) => restartCount === 1) &&
+        (one.status?.containerStatuses ?? []).every(({ state }) => state?.running !== undefined)
+      );
+    });
+    assert.equal(pod.status?.phase, 'Running');
+    assert.equal((await agent.sandboxes(uidOf(pod))).length, 1);
+    const count = (line: string): number => lines('restart-all').filter((one) => one === line).length;
+    assert.deepEqual(['prepare begins', 'side begins', 'source begins', 'other begins'].map(count), [2, 2, 2, 2]);
+    assert.equal(pod.status?.conditions?.find(({ type }) => type === 'AllContainersRestarting')?.status, 'False');
+  });
+
+  it('C-257 a rule restarts a container of policy Never, once', async () => {
+    const pod = await agent.until('rules', 'is over', isOver);
+    const status = statusOf(pod, 'app');
+    assert.deepEqual([pod.status?.phase, status?.restartCount, status?.state?.terminated?.exitCode], ['Failed', 1, 1]);
+    assert.equal(status?.lastState?.terminated?.exitCode, 7);
+  });
+
+  it('C-263 C-265 failing init containers', async () => {
+    const never = await agent.until('init-never', 'is over', isOver);
+    assert.equal(never.status?.phase, 'Failed');
+    assert.deepEqual(lines('init-never'), ['good begins', 'good ends', 'bad begins', 'bad ends']);
+    assert.deepEqual(statusOf(never, 'app')?.state, { waiting: { reason: 'PodInitializing' } });
+    const again = await agent.until('init-again', 'is over', isOver);
+    assert.deepEqual([again.status?.phase, statusOf(again, 'flaky')?.restartCount], ['Succeeded', 1]);
+  });
+
+  it('C-261 C-337 a Pod that is done: its sidecar is ended, the exit codes decide', async () => {
+    const done = await agent.until('job', 'is over', (pod) => isOver(pod) && statusOf(pod, 'side')?.state?.terminated !== undefined);
+    assert.deepEqual([done.status?.phase, statusOf(done, 'side')?.restartCount], ['Succeeded', 0]);
+    assert.deepEqual(lines('job').slice(-2), ['app ends', 'side ends']);
+    const failed = await agent.until('job-failed', 'is over', isOver);
+    assert.equal(failed.status?.phase, 'Failed');
+  });
+
+  it('C-264 C-272 images that cannot be had', async () => {
+    const pod = await agent.until('no-image', 'waits', (one) => statusOf(one, 'refused')?.state?.waiting?.reason === 'ImagePullBackOff');
+    assert.equal(statusOf(pod, 'never')?.state?.waiting?.reason, 'ErrImageNeverPull');
+    assert.equal(pod.status?.phase, 'Pending');
+    assert.match(
+      statusOf(pod, 'refused')?.state?.waiting?.message ?? '',
+      /^Back-off pulling image "127\.0\.0\.1:1\/absent:1": ErrImagePull: /,
+    );
+  });
+
+  it('L-271 a user namespace that this runtime cannot make is refused, and says so', async () => {
+    await hasEvent('users', /^FailedCreatePodSandBox: .*can't set `spec.hostUsers: false`, runtime does not support user namespaces$/);
+  });
+
+  it('C-249 a dead sandbox is made anew, and initialisation with it', async () => {
+    const before = await agent.ready('sandbox');
+    const [old] = await agent.sandboxes(uidOf(before));
+    assert.ok(old !== undefined);
+    const pause = (await listProcesses()).find(({ pid }) => cgroupOf(pid).includes(old.id));
+    assert.ok(pause !== undefined);
+    process.kill(pause.pid, 'SIGKILL');
+    const pod = await eventually(agent, 'another sandbox', async () => {
+      const [newest] = [...(await agent.sandboxes(uidOf(before)))].sort((a, b) => b.attempt - a.attempt);
+      return newest?.attempt === 1 && newest.state === 'ready'
+        ? agent.ready('sandbox', (one) => statusOf(one, 'app')?.restartCount === 1)
+        : undefined;
+    });
+    assert.ok(pod.status?.podIP !== undefined);
+    assert.equal(lines('sandbox').filter((line) => line === 'prepare begins').length, 2);
+    await hasEvent('sandbox', /^SandboxChanged: /);
+  });
+
+  it('L-169 C-234 the crash back-off goes on over kill -9 of the agent (D2; differs from C-236)', async () => {
+    const times = (): readonly number[] => lines('crash').map(Number);
+    await eventually(agent, 'the third run', () => times().length === 3 || undefined, 30);
+    await agent.end('SIGKILL');
+    await agent.start();
+    await agent.until('crash', 'waits', (pod) => statusOf(pod, 'app')?.state?.waiting?.reason === 'CrashLoopBackOff');
+    await eventually(agent, 'the fourth run', () => times().length === 4 || undefined, 40);
+    const gaps = times()
+      .slice(1)
+      .map((at, i) => at - (times()[i] ?? 0));
+    // Whole seconds, rounded down: a gap of 10 s may look like 9 or 11; starting takes its time on top.
+    for (const [i, least] of [0, 10, 20].entries()) assert.ok((gaps[i] ?? 0) >= least - 1, `gaps ${gaps.join()}`);
+    const pod = await agent.until('crash', 'counts on', (one) => (statusOf(one, 'app')?.restartCount ?? 0) >= 3);
+    const names = (await agent.containers(uidOf(pod))).map(({ attempt }) => attempt);
+    assert.ok(names.includes(3), names.join());
+  });
+});
