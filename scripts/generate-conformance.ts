@@ -9,6 +9,8 @@ import path from 'node:path';
 import { parseSync } from 'oxc-parser';
 
 interface Rule {
+  /** Scenarios of the last two parts share numbers: `http C-301`, else as cited. */
+  readonly key: string;
   readonly number: string;
   readonly title: string;
   /** Why it is outside. */
@@ -26,6 +28,13 @@ const parts = [
   { file: 'test/conformance/lifecycle.txt', title: 'The life of Pods' },
   { file: 'test/conformance/http.txt', title: 'HTTP interfaces, configuration, metrics' },
 ];
+/** Which of two scenarios of one number is meant. */
+const isOfHttp = (file: string): boolean =>
+  /^(src\/(server|config|cli)\/|test\/integration\/(?!logind)|test\/e2e\/(kubectl|cluster))|\/http\.txt$/.test(file);
+const keyOf = (number: string, file: string): string => (isOfHttp(file) && /^C-[3-5]/.test(number) ? `http ${number}` : number);
+
+/** A citation of more numbers than this at once cannot be true. */
+const longestRange = 10;
 
 function rulesOf(file: string): readonly Rule[] {
   return read(file)
@@ -36,16 +45,28 @@ function rulesOf(file: string): readonly Rule[] {
       if (match === null) throw new Error(`${file}: not a rule: ${line}`);
       const [, number = '', title = '', remark] = match;
       const same = remark === undefined ? undefined : /^= (\S+)$/.exec(remark)?.[1];
-      return { number, title, same, outside: same === undefined ? remark : undefined };
+      const outside = same === undefined ? remark : undefined;
+      return { key: keyOf(number, file), number, title, outside, same: same === undefined ? undefined : keyOf(same, file) };
     });
 }
 
-/** The numbers in a text. `L-380 … L-382` are three. */
-function numbersIn(text: string): readonly string[] {
+const sections = parts.map((part) => ({ ...part, rules: rulesOf(part.file) }));
+const all = sections.flatMap((section) => section.rules);
+const places = new Map(all.map(({ key }, place) => [key, place]));
+const problems: string[] = [];
+
+const placeOf = (number: string, file: string): number | undefined =>
+  places.get(keyOf(number, file)) ?? places.get(number) ?? places.get(`http ${number}`);
+
+/** The keys of the numbers in a text of `file`. `L-380 … L-382` are three. */
+function keysIn(text: string, file: string): readonly string[] {
   const found: string[] = [];
-  for (const [, letter, first, last] of text.matchAll(/\b([SLHC])-(\d{3}[a-z]?)(?:(?: … | to |…)\1-(\d{3}))?(?![\da-z-])/g)) {
-    found.push(`${letter}-${first}`);
-    for (let n = Number(first) + 1; n <= Number(last); n++) found.push(`${letter}-${String(n).padStart(3, '0')}`);
+  const number = '[SLHC]-\\d{3}[a-z]?';
+  for (const [cited, from = '', to] of text.matchAll(new RegExp(`\\b(${number})(?: … (${number}))?(?![\\da-z-])`, 'g'))) {
+    const [first, last] = [placeOf(from, file), placeOf(to ?? from, file)];
+    if (first === undefined || last === undefined) problems.push(`${cited} is cited in ${file} but does not exist`);
+    else if (last - first >= longestRange) problems.push(`${cited} in ${file}: cite what is checked`);
+    else for (let place = first; place <= last; place++) found.push(all[place]?.key ?? '');
   }
   return found;
 }
@@ -64,9 +85,9 @@ function* stringsOf(node: unknown): Generator<string> {
   for (const child of Object.values(node)) yield* stringsOf(child);
 }
 
-/** Number → the files whose test names cite it. */
+/** Key → the files whose test names cite it. */
 function citations(): Map<string, Set<string>> {
-  const listed = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard', '*.test.ts'], {
+  const listed = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard', '*.test.ts', '*-suite.ts'], {
     cwd: root,
     encoding: 'utf8',
   });
@@ -75,47 +96,39 @@ function citations(): Map<string, Set<string>> {
     const { program, errors } = parseSync(file, read(file));
     if (errors.length > 0) throw new Error(`${file}: ${errors[0]?.message}`);
     for (const text of stringsOf(program)) {
-      for (const number of numbersIn(text)) cited.set(number, (cited.get(number) ?? new Set()).add(file));
+      for (const key of keysIn(text, file)) cited.set(key, (cited.get(key) ?? new Set()).add(file));
     }
   }
   return cited;
 }
 
-/** Number → why, from the tables of docs/differences-from-kubelet.md. */
+/** Key → what pinpod does instead, from the tables of docs/differences-from-kubelet.md. */
 function differences(): Map<string, string> {
   const differs = new Map<string, string>();
   for (const line of read('docs/differences-from-kubelet.md').split('\n')) {
     const [, rules = '', , pinpod = ''] = line.split('|').map((cell) => cell.trim());
-    for (const number of numbersIn(rules)) differs.set(number, pinpod);
+    for (const key of keysIn(rules, 'docs/differences-from-kubelet.md')) differs.set(key, pinpod);
   }
   return differs;
 }
 
 const cited = citations();
 const differs = differences();
-const sections = parts.map((part) => ({ ...part, rules: rulesOf(part.file) }));
-const all = sections.flatMap((section) => section.rules);
-const known = new Set(all.map((rule) => rule.number));
-
-const problems: string[] = [];
-for (const [number, files] of cited)
-  if (!known.has(number)) problems.push(`${number} is cited in ${[...files].join(', ')} but does not exist`);
-for (const number of differs.keys()) if (!known.has(number)) problems.push(`${number} in docs/differences-from-kubelet.md does not exist`);
-for (const { number, title, outside, same } of all) {
-  if (same !== undefined && !known.has(same)) problems.push(`${number} refers to ${same}, which does not exist`);
-  if ((outside ?? same) === undefined && !differs.has(number) && !cited.has(number))
-    problems.push(`${number} (${title}) has neither test nor reason`);
+for (const { key, title, outside, same } of all) {
+  if (same !== undefined && !places.has(same)) problems.push(`${key} refers to ${same}, which does not exist`);
+  if ((outside ?? same) === undefined && !differs.has(key) && !cited.has(key))
+    problems.push(`${key} (${title}) has neither test nor reason`);
 }
 
 const link = (file: string): string => `[${file.replace(/^src\//, '').replace(/\.test\.ts$/, '')}](../${file})`;
 
-function cell({ number, outside, same }: Rule): string {
-  const files = [...(cited.get(number) ?? [])].map(link).join(', ');
-  const why = differs.get(number);
+function cell({ key, outside, same }: Rule): string {
+  const files = [...(cited.get(key) ?? [])].map(link).join(', ');
+  const why = differs.get(key);
   return [
     ...(why === undefined ? [] : [`differs: ${why}`]),
     ...(outside === undefined ? [] : [`outside: ${outside}`]),
-    ...(same === undefined ? [] : [`see ${same}`]),
+    ...(same === undefined ? [] : [`see ${same.replace('http ', '')}`]),
     ...(files === '' ? [] : [`tested: ${files}`]),
   ].join('; ');
 }
@@ -126,8 +139,8 @@ const text = `<!-- Made by scripts/generate-conformance.ts from the names of the
 # Conformance
 
 For every rule and every scenario of the specification: the tests whose names cite it, or why it differs
-([differences from the kubelet](differences-from-kubelet.md)) or is outside. Of ${all.length} numbers ${count((r) => cited.has(r.number))} are tested,
-${count((r) => differs.has(r.number))} differ, ${count((r) => r.outside !== undefined)} are outside, and ${count((r) => r.same !== undefined)} say what another number says; a number may be more than one of these.
+([differences from the kubelet](differences-from-kubelet.md)) or is outside. Of ${all.length} numbers ${count((r) => cited.has(r.key))} are tested,
+${count((r) => differs.has(r.key))} differ, ${count((r) => r.outside !== undefined)} are outside, and ${count((r) => r.same !== undefined)} say what another number says; a number may be more than one of these.
 ${sections
   .map(
     (section) => `

@@ -40,7 +40,7 @@ after(async () => {
   await cgroups.removeAll();
 });
 
-test('L-292 … L-302, C-371, C-372 the real tree: limits arrive, leftovers are killed, nothing stays', async (t) => {
+test('L-292 … L-294, L-297, L-300, C-371, C-372 the real tree: limits arrive, leftovers are killed, nothing stays', async (t) => {
   if (!isPossible) return t.skip('cgroups cannot be made here');
   const node = buildNode({ cgroup: { version: layout.version, driver: 'cgroupfs', root, perQos: true, swapController: false } });
   await cgroups.start(node, node.capacity, 1000);

@@ -28,7 +28,7 @@ function problemsOf(text: string): readonly string[] {
 
 const json = (change: JsonObject = {}): string => JSON.stringify(merge(basePod, change));
 
-test('S-079 … S-093 identity of a file Pod', () => {
+test('S-081 S-087 … S-093 L-001 L-003 identity of a file Pod', () => {
   const pod = podOf(
     json({ metadata: { annotations: { mine: 'x', 'kubernetes.io/config.hash': 'y', 'kubernetes.io/config.source': 'api' } } }),
   );

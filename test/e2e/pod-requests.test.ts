@@ -104,7 +104,7 @@ describe('requests on real containerd', { skip: whyNoContainerd() }, () => {
     return buildPod({ containers: [app], ...spec }, { name: uid, uid, labels: { app: 'x' } });
   }
 
-  it('L-222 … L-245: variables, hosts file, name, resolver, volumes, subpath, termination log', async () => {
+  it('L-197, L-204, L-223, L-226, L-236, L-241, L-243, L-244, L-316, L-325, L-333: variables, hosts file, name, resolver, volumes, subpath, termination log', async () => {
     const pod = podOf(
       'files',
       {
@@ -162,7 +162,7 @@ describe('requests on real containerd', { skip: whyNoContainerd() }, () => {
     assert.equal(existsSync(`${containerd.dir}/root/pods/files`), false);
   });
 
-  it('L-247 … L-253, L-292 … L-297, C-372, C-375: limits reach the container and its Pod', async () => {
+  it('L-249, L-294, L-297, C-372: limits reach the container and its Pod', async () => {
     const resources = { requests: { cpu: '250m', memory: '32Mi' }, limits: { cpu: '500m', memory: '64Mi' } };
     const pod = podOf('limits', { resources });
     const { version } = node.cgroup;
@@ -178,7 +178,7 @@ describe('requests on real containerd', { skip: whyNoContainerd() }, () => {
     assert.equal(await cgroups.exists(pod), false);
   });
 
-  it('L-195, L-257 … L-265, C-362, C-365: namespaces, capabilities, read-only root, seccomp', async () => {
+  it('L-195, L-242, L-259 … L-261, L-263, C-362, C-365: namespaces, capabilities, read-only root, seccomp', async () => {
     const pod = podOf(
       'secure',
       {

@@ -71,7 +71,7 @@ async function requests(pod: Pod): Promise<unknown> {
 }
 
 for (const file of (await readdir(`${folder}manifests`)).filter((name) => name.endsWith('.yaml'))) {
-  test(`golden: ${file} → CRI requests (L-193 … L-268)`, async () => {
+  test(`golden: ${file} → CRI requests (spec 02, section 4)`, async () => {
     const pod = identified(parse(await readFile(`${folder}manifests/${file}`, 'utf8')) as Pod);
     const path = `${folder}manifests/${file.replace('.yaml', '.requests.golden')}`;
     const actual = await requests(pod);
