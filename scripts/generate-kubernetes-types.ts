@@ -21,6 +21,9 @@ const models = path.join(path.dirname(require.resolve('@kubernetes/client-node')
 const shortName = (className: string): string =>
   className === 'CoreV1Event' ? 'Event' : className === 'EventsV1Event' ? 'EventsEvent' : className.replace(/^V1(?=[A-Z])/, '');
 
+/** Kubernetes' encoder writes `null` for it where it has no value. */
+const isNullable = (type: string, field: string): boolean => type === 'PodCondition' && field === 'lastProbeTime';
+
 const isModel = (type: string): boolean => /^(V\d|CoreV1|EventsV1|Admission)[A-Za-z0-9]*$/.test(type) && type !== 'V1MicroTime';
 
 /** The members of each class as the declaration file gives them: which are required, and their documentation. */
@@ -100,7 +103,8 @@ for (let className = todo.pop(); className !== undefined; className = todo.pop()
     if (member === undefined) throw new Error(`${className}.${a.name} is not declared`);
     // Names differ where the field is a reserved word in TypeScript; the document's own spelling counts.
     const key = /^[A-Za-z_]\w*$/.test(a.baseName) ? a.baseName : JSON.stringify(a.baseName);
-    lines.push(`  readonly ${key}${member.required ? '' : '?'}: ${ts}${member.required ? '' : ' | undefined'};`);
+    const orNull = isNullable(shortName(className), a.baseName) ? ' | null' : '';
+    lines.push(`  readonly ${key}${member.required ? '' : '?'}: ${ts}${orNull}${member.required ? '' : ' | undefined'};`);
     docs[a.baseName] = member.doc;
     fields.push(`    ${key}: '${code}${member.required ? '!' : ''}',`);
   }

@@ -1,4 +1,5 @@
 // The servers' view of the Pods: what the status store has, as one Kubernetes object each.
+import { toEncodedPod } from '../api/encoded-pod.ts';
 import type { Pod } from '../api/pod.ts';
 import { gracePeriodSeconds } from '../pod/stop.ts';
 import type { PodsView } from '../server/views.ts';
@@ -15,7 +16,7 @@ export function podsView(status: StatusView, clock: Clock): PodsView {
     const deletedAt = view.leaving ? (known?.deletedAt ?? toRfc3339(clock.now())) : undefined;
     const deletion =
       deletedAt === undefined ? {} : { deletionTimestamp: deletedAt, deletionGracePeriodSeconds: gracePeriodSeconds(view.pod) };
-    const pod: Pod = { ...view.pod, metadata: { ...view.pod.metadata, ...deletion }, status: view.status };
+    const pod = toEncodedPod({ ...view.pod, metadata: { ...view.pod.metadata, ...deletion }, status: view.status });
     shown.set(uid, { revision: view.revision, pod, deletedAt });
     return pod;
   };

@@ -68,7 +68,7 @@ test('section 1.8, C-350 labels and annotations, ours among them', () => {
     'io.kubernetes.container.terminationMessagePolicy': 'File',
     'io.kubernetes.pod.terminationGracePeriod': '30',
     'io.kubernetes.container.preStopHandler': '{"exec":{"command":["bye"]}}',
-    'io.kubernetes.container.ports': '[{"containerPort":80,"name":"web","protocol":"TCP"}]',
+    'io.kubernetes.container.ports': '[{"name":"web","containerPort":80,"protocol":"TCP"}]',
     'pinpod.io/container.backoffMs': '20000',
   });
 });

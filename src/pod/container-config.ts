@@ -77,6 +77,8 @@ function containerAnnotations(
   const { terminationGracePeriodSeconds } = pod.spec;
   const preStop = container.lifecycle?.preStop;
   const ports = container.ports ?? [];
+  // In the order of Kubernetes' own encoder.
+  const portFields = ['name', 'hostPort', 'containerPort', 'protocol', 'hostIP'];
   return {
     [criKeys.hash]: containerHash(container),
     [criKeys.restartCount]: String(attempt),
@@ -85,7 +87,7 @@ function containerAnnotations(
     ...(deletionGracePeriodSeconds !== undefined && { [criKeys.deletionGracePeriod]: String(deletionGracePeriodSeconds) }),
     ...(terminationGracePeriodSeconds !== undefined && { [criKeys.terminationGracePeriod]: String(terminationGracePeriodSeconds) }),
     ...(preStop !== undefined && { [criKeys.preStopHandler]: JSON.stringify(preStop) }),
-    ...(ports.length > 0 && { [criKeys.ports]: JSON.stringify(ports) }),
+    ...(ports.length > 0 && { [criKeys.ports]: JSON.stringify(ports, portFields) }),
     ...(backoffMs !== undefined && { [criKeys.backoffMs]: String(backoffMs) }),
   };
 }

@@ -798,7 +798,7 @@ export interface PodCertificateProjection {
 }
 
 export interface PodCondition {
-  readonly lastProbeTime?: string | undefined;
+  readonly lastProbeTime?: string | null | undefined;
   readonly lastTransitionTime?: string | undefined;
   readonly message?: string | undefined;
   readonly observedGeneration?: number | undefined;
