@@ -92,7 +92,7 @@ describe('PodConfig', () => {
     });
   });
 
-  describe('S-223, C-033: what is a meaningful difference', () => {
+  describe('S-223, L-027, C-033: what is a meaningful difference', () => {
     const base = pod('foo', { labels: { a: '1' } });
     const annotated = (key: string, value: string): Pod =>
       pod('foo', { labels: { a: '1' }, annotations: { ...base.metadata.annotations, [key]: value } });
@@ -146,7 +146,7 @@ describe('PodConfig', () => {
       assert.equal(config.allSourcesSeen, true);
     });
 
-    it('S-001: without a source nothing is waited for', () => {
+    it('S-001, S-059: without a source nothing is waited for', () => {
       assert.equal(fresh({ sources: [] }).config.allSourcesSeen, true);
     });
 

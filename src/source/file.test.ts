@@ -143,10 +143,30 @@ describe('the folder source', { timeout: 60_000 }, () => {
     assert.equal(snapshot.source, 'file');
   });
 
-  it('C-002: a missing path gives an empty snapshot with the fault', async () => {
+  it('C-001, C-002: a missing path gives an empty snapshot with the fault', async () => {
     const snapshot = await follow({ path: join(root, 'nowhere') }).next();
     assert.deepEqual(snapshot.pods, []);
     assert.equal(snapshot.fault, `${join(root, 'nowhere')} does not exist`);
+  });
+
+  it('S-009, S-014: a path that cannot be looked at, or is neither folder nor file, is a fault', async () => {
+    symlinkSync(join(root, 'loop'), join(root, 'loop'));
+    const looped = await follow({ path: join(root, 'loop') }).next();
+    assert.deepEqual(looped.pods, []);
+    assert.match(looped.fault ?? '', /loop.*ELOOP|too many symbolic links/);
+    execFileSync('mkfifo', [join(root, 'pipe')]);
+    const piped = await follow({ path: join(root, 'pipe') }).next();
+    assert.deepEqual(piped.pods, []);
+    assert.match(piped.fault ?? '', /neither a folder nor a file/);
+  });
+
+  it('S-016: special characters in the path mean themselves', async () => {
+    const odd = join(root, 'a[b]*?');
+    mkdirSync(odd);
+    mkdirSync(join(root, 'ab'));
+    writeFileSync(join(odd, 'web.yaml'), 'web');
+    writeFileSync(join(root, 'ab', 'other.yaml'), 'other');
+    assert.deepEqual(namesOf(await follow({ path: odd }).next()), ['web']);
   });
 
   it('S-018: the manifests are in the order of their bytes', async () => {
@@ -154,7 +174,7 @@ describe('the folder source', { timeout: 60_000 }, () => {
     assert.deepEqual(namesOf(await follow().next()), ['B', 'a', 'b', 'ä']);
   });
 
-  it('C-004: a file written into the watched folder is read', async () => {
+  it('C-004, S-010, S-043, S-046: a file written into the watched folder is read', async () => {
     const follower = follow();
     await follower.next();
     writeFileSync(file('a.yaml'), 'one');
@@ -180,7 +200,7 @@ describe('the folder source', { timeout: 60_000 }, () => {
     for (const snapshot of follower.seen) assert.ok(snapshot.pods.length <= 1);
   });
 
-  it('a file removed from the folder takes its Pod with it, a second one stays', async () => {
+  it('S-047: a file removed from the folder takes its Pod with it, a second one stays', async () => {
     writeFileSync(file('a.yaml'), 'a');
     writeFileSync(file('b.yaml'), 'b');
     const follower = follow();
@@ -191,7 +211,7 @@ describe('the folder source', { timeout: 60_000 }, () => {
     assert.equal((await follower.untilPods()).fault, undefined);
   });
 
-  it('C-005, C-008: the target of a link is found by the rescan', async () => {
+  it('C-005, C-008, S-004, S-021, S-052: the target of a link is found by the rescan', async () => {
     symlinkSync(join(root, 'target'), file('link.yaml'));
     const follower = follow({ fileCheckFrequencyMs: 20 });
     assert.equal(verdictOf(await follower.next(), file('link.yaml'))?.kind, 'rejected');
@@ -199,7 +219,7 @@ describe('the folder source', { timeout: 60_000 }, () => {
     await follower.untilPods('web1');
     writeFileSync(join(root, 'target'), 'web u 2');
     const snapshot = await follower.untilPods('web2');
-    // S-021: known by the path of the link.
+    // Known by the path of the link.
     assert.equal(snapshot.manifests[0]?.path, file('link.yaml'));
   });
 
@@ -217,7 +237,7 @@ describe('the folder source', { timeout: 60_000 }, () => {
     await follower.untilPods('web2');
   });
 
-  describe('C-084: what is not a manifest', () => {
+  describe('C-084, S-044: what is not a manifest', () => {
     const ignored = [
       'pod.yaml~',
       'pod.yaml.bak',
@@ -287,7 +307,7 @@ describe('the folder source', { timeout: 60_000 }, () => {
       ]);
     });
 
-    it('a parser that throws harms no other manifest', async () => {
+    it('S-023: a parser that throws harms no other manifest', async () => {
       writeFileSync(file('a.yaml'), 'crash');
       writeFileSync(file('b.yaml'), 'b');
       const snapshot = await follow().untilPods('b');
@@ -300,7 +320,7 @@ describe('the folder source', { timeout: 60_000 }, () => {
   });
 
   describe('D1: a bad source never stops a good Pod', () => {
-    it('C-081: an invalid edit keeps the Pod, says why, and the next good one is taken', async () => {
+    it('C-081, S-023, S-130: an invalid edit keeps the Pod, says why, and the next good one is taken', async () => {
       writeFileSync(file('a.yaml'), 'a u 1');
       writeFileSync(file('b.yaml'), 'b');
       const follower = follow({ fileCheckFrequencyMs: 20 });
@@ -340,7 +360,7 @@ describe('the folder source', { timeout: 60_000 }, () => {
         assert.deepEqual(namesOf(snapshot), ['a']);
       });
 
-    it('S-008: a folder that went missing keeps its Pods, and is watched again when it is back', async () => {
+    it('S-008, S-053: a folder that went missing keeps its Pods, and is watched again when it is back', async () => {
       writeFileSync(file('a.yaml'), 'a');
       const follower = follow();
       await follower.untilPods('a');
@@ -515,7 +535,7 @@ describe('the folder source', { timeout: 60_000 }, () => {
   });
 
   describe('a single file', () => {
-    it('C-006, C-009, S-057: created later, changed, removed', async () => {
+    it('C-006, C-009, S-012, S-057: created later, changed, removed', async () => {
       const path = join(root, 'pod.yaml');
       const follower = follow({ path });
       assert.equal((await follower.next()).fault, `${path} does not exist`);
@@ -718,7 +738,7 @@ describe('the folder source', { timeout: 60_000 }, () => {
     for (const [name, content, expected] of rows) it(name, async () => assert.deepEqual(await preview(content), expected));
   });
 
-  it('a watch that cannot be put leaves the rescan', async () => {
+  it('S-055: a watch that cannot be put leaves the rescan', async () => {
     const fileSystem: FileSystem = {
       ...realFileSystem,
       watch: () => {

@@ -105,7 +105,7 @@ describe('the URL source', () => {
     for (const told of stories.splice(0)) await told.stop();
   });
 
-  it('C-016: a Pod: suffixed, defaulted, without the toleration of files', async () => {
+  it('C-016, S-069: a Pod: suffixed, defaulted, without the toleration of files', async () => {
     const { snapshots } = story([answer(manifest('foo'))]);
     await settle();
     const [pod] = snapshots[0]?.pods ?? [];
@@ -115,7 +115,7 @@ describe('the URL source', () => {
     assert.deepEqual(snapshots[0]?.manifests, [{ path: url, pod: 'default/foo-node', verdict: { kind: 'accepted' } }]);
   });
 
-  it('C-017, S-072: a list; of two items with one name the first is kept', async () => {
+  it('C-017, S-070, S-072, S-226: a list; of two items with one name the first is kept', async () => {
     const { snapshots } = story([answer(listOf('a', 'b', 'a'))]);
     await settle();
     assert.deepEqual(namesOf(snapshots[0] ?? assert.fail()), ['a-node', 'b-node']);

@@ -150,7 +150,7 @@ const refused: readonly (readonly [rule: string, text: string, expected: readonl
     ],
   ],
   [
-    'S-125 problems of decoding, validation and references at once',
+    'S-125 S-040 problems of decoding, validation and references at once',
     `${yaml}metadata: {name: a}\nspec:\n  hostPID: 1\n  containers:\n  - name: a\n    imagee: b\n  volumes:\n  - name: s\n    secret: {secretName: s}\n`,
     [
       '5:12: spec.hostPID: Invalid value: 1: must be a boolean: true or false',

@@ -20,7 +20,7 @@ const rows: readonly (readonly [rule: string, change: JsonObject, expected: read
   ['S-170 spaces around the image', { image: ' x' }, ['.image: Invalid value: " x": must not have leading or trailing whitespace']],
   ['S-170 the reference itself is not looked at', { image: 'UPPER/::' }, []],
   [
-    'S-171 policies',
+    'S-128 S-171 policies',
     { terminationMessagePolicy: 'x', imagePullPolicy: 'y' },
     [
       '.terminationMessagePolicy: Unsupported value: "x": supported values: "File", "FallbackToLogsOnError"',
@@ -28,7 +28,7 @@ const rows: readonly (readonly [rule: string, change: JsonObject, expected: read
     ],
   ],
   [
-    'S-172 ports',
+    'S-138 S-172 ports',
     {
       ports: [
         {},
@@ -247,7 +247,7 @@ const rows: readonly (readonly [rule: string, change: JsonObject, expected: read
     ],
   ],
   [
-    'S-183 amounts',
+    'S-129 S-142 S-183 amounts',
     {
       resources: {
         requests: { cpu: '-1' },
@@ -404,7 +404,7 @@ const rows: readonly (readonly [rule: string, change: JsonObject, expected: read
     { os: { name: 'windows' } },
   ],
   [
-    'S-192 restart policy and rules',
+    'S-127 S-128 S-192 restart policy and rules',
     {
       restartPolicy: 'Sometimes',
       restartPolicyRules: Array.from({ length: 21 }, () => ({ action: 'Restart', exitCodes: { operator: 'In', values: [1] } })),
@@ -462,7 +462,7 @@ const p = (hostPort: number): Json => [{ containerPort: 80, hostPort }];
 
 const podRows: readonly (readonly [rule: string, spec: JsonObject, expected: readonly string[]])[] = [
   ['S-168 no containers', { containers: [] }, ['spec.containers: Required value']],
-  ['S-169 a name twice', { containers: [c('x'), c('x')] }, ['spec.containers[1].name: Duplicate value: "x"']],
+  ['S-126 S-127 S-169 a name twice', { containers: [c('x'), c('x')] }, ['spec.containers[1].name: Duplicate value: "x"']],
   [
     'S-169 an init container with the name of a container',
     { containers: [c('x')], initContainers: [c('y'), c('x'), c('y')] },

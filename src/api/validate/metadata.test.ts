@@ -32,7 +32,7 @@ const rows: readonly (readonly [rule: string, change: JsonObject, expected: read
     { metadata: { generation: -1 } },
     ['metadata.generation: Invalid value: -1: must be greater than or equal to 0'],
   ],
-  ['S-148 label key', { metadata: { labels: { 'a b': 'x' } } }, [`metadata.labels: Invalid value: "a b": name part ${name}`]],
+  ['S-137 S-148 label key', { metadata: { labels: { 'a b': 'x' } } }, [`metadata.labels: Invalid value: "a b": name part ${name}`]],
   ['S-148 label value', { metadata: { labels: { a: '-' } } }, [`metadata.labels: Invalid value: "-": ${labelValue}`]],
   [
     'S-135 label key without a name',
@@ -63,7 +63,7 @@ const rows: readonly (readonly [rule: string, change: JsonObject, expected: read
   ['S-149 annotation keys are compared in lower case', { metadata: { annotations: { 'Example.COM/Key': 'any  value' } } }, []],
   ['S-149 annotation key', { metadata: { annotations: { 'a b': '' } } }, [`metadata.annotations: Invalid value: "a b": name part ${name}`]],
   [
-    'S-149 annotations that are too long together',
+    'S-128 S-149 annotations that are too long together',
     { metadata: { annotations: { a: 'x'.repeat(262_144) } } },
     ['metadata.annotations: Too long: may not be more than 262144 bytes'],
   ],

@@ -31,7 +31,7 @@ const volumeRows: readonly (readonly [rule: string, source: JsonObject, expected
     ],
   ],
   [
-    'S-160 secret and its items',
+    'S-142 S-143 S-160 secret and its items',
     { secret: { defaultMode: 512, items: [{ mode: -1 }, { key: 'k', path: '..x' }, { key: 'k', path: '/x' }] } },
     [
       '.secret.secretName: Required value',
