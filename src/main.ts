@@ -38,6 +38,8 @@ async function start(): Promise<void> {
         stdin: readInput,
         signal: stop.signal,
       },
+      // Other commands end with their terminal.
+      onReload: (listener) => void process.on('SIGHUP', listener),
       writeLog: (line) => void process.stderr.write(line),
     });
   } catch (error) {

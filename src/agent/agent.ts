@@ -2,11 +2,10 @@
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import type { LoadedConfig } from '../config/load.ts';
-import { PodConfig } from '../podconfig/pod-config.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { EventStore } from '../status/event-store.ts';
 import { StatusStore } from '../status/status-store.ts';
-import { raceSignal } from '../std/async.ts';
+import { type Mailbox, raceSignal } from '../std/async.ts';
 import type { Clock } from '../std/clock.ts';
 import type { Logger } from '../std/log.ts';
 import type { Random } from '../std/random.ts';
@@ -21,10 +20,11 @@ import { PrometheusMetrics } from './metrics.ts';
 import { startNodeCare } from './node-care.ts';
 import { detectCgroup, NodeFactsReader } from './node-facts.ts';
 import { NodeFeed } from './node-view.ts';
-import { createPodEngine } from './pod-engine.ts';
+import { createPodEngine, nodeObject } from './pod-engine.ts';
 import { observeReactions, reactionMetrics } from './reaction-metrics.ts';
+import { ConfigReload } from './reload.ts';
 import { startServers } from './servers.ts';
-import { follow, manifestSources } from './sources.ts';
+import { Sources } from './sources.ts';
 import { kubeVersion } from './version.ts';
 
 export interface AgentOptions {
@@ -32,10 +32,20 @@ export interface AgentOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
 }
 
+export interface Reloading {
+  /** Throws a ConfigError. */
+  readonly read: () => LoadedConfig;
+  /** Where requests arrive (SIGHUP). */
+  readonly requests: Mailbox<void>;
+  readonly setVerbosity: (verbosity: number) => void;
+}
+
 export interface AgentDeps {
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
+  /** How the configuration is read again; without it, it never is. */
+  readonly reloading?: Reloading;
   /** Instead of the one that the configuration names or the machine has: for development and tests. */
   readonly runtime?: Runtime;
 }
@@ -87,8 +97,8 @@ export class Agent {
 
     const status = new StatusStore({ clock });
     observeReactions(reactionMetrics(base.metrics), status, clock);
-    const sources = manifestSources(config, env, base);
-    const podConfig = new PodConfig({ sources: sources.map((source) => source.name) }, { clock });
+    const sources = new Sources({ config, env }, base);
+    const { podConfig } = sources;
     // The Node shows what those below find out; it is made after them.
     let nodeFeed: NodeFeed | undefined;
     const onImages = (): void => nodeFeed?.imagesChanged();
@@ -126,11 +136,7 @@ export class Agent {
     nodeFeed = nodes;
     life.spawn('node', (o) => nodes.run(o));
     const cluster = startCluster(config, { ...base, status, podConfig, nodes }, life);
-    await startServers(
-      { loaded, layout, cgroup },
-      { ...base, runtime, status, podConfig, sources, engine, nodes, cluster, onKubeletPort },
-      life,
-    );
+    await startServers({ config, layout, cgroup }, { ...base, runtime, status, sources, engine, nodes, cluster, onKubeletPort }, life);
 
     const { workers, pleg, state } = engine;
     if (containerd !== undefined) life.spawn('containerd', (o) => containerd.supervise({ ...o, onRestarted: () => workers.wakeAll() }));
@@ -145,18 +151,33 @@ export class Agent {
       workers.reconcile();
       cluster?.sourcesChanged();
     };
-    for (const source of sources) life.spawn(`source ${source.name}`, (o) => follow(source, podConfig, { reconcile }, o));
-    const imageGc = startHousekeeping(config, { ...base, ...connection, podConfig, engine, onImages }, life);
+    life.spawn('sources', (o) => sources.run(reconcile, o));
+    const imageGc = startHousekeeping({ ...base, ...connection, podConfig, engine, onImages }, life);
     startNodeCare({ config, layout, cgroup }, { ...base, runtime, engine, imageGc, status, nodes }, life);
+
+    const { reload } = base;
+    const { reloading } = this.#deps;
+    reload.follow((next) => sources.configure(next));
+    reload.follow((next) => nodes.configure(next));
+    reload.follow(() => workers.wakeAll());
+    if (reloading !== undefined) {
+      reload.follow((next) => reloading.setVerbosity(next.logVerbosity));
+      life.spawn('reload', (o) => reload.run(reloading.requests, o));
+    }
   }
 
   async #base(life: Lifetime): Promise<AgentBase> {
     const { clock, logger } = this.#deps;
-    const { config } = this.#options.loaded;
+    const { loaded } = this.#options;
+    const { config } = loaded;
     const file = jsonStateFile({ path: path.join(config.rootDir, 'events.json'), maxBytes: 8 << 20 }, { log: logger });
     const events = new EventStore({ nodeName: config.nodeName }, { clock, log: logger, file });
     await events.load();
     life.spawn('events', (o) => events.run(o));
-    return { ...this.#deps, metrics: new PrometheusMetrics(), events };
+    const reload = new ConfigReload(
+      { loaded, node: nodeObject(config) },
+      { read: this.#deps.reloading?.read ?? (() => loaded), events, logger },
+    );
+    return { ...this.#deps, metrics: new PrometheusMetrics(), events, reload };
   }
 }

@@ -4,6 +4,7 @@ import type { Clock } from '../std/clock.ts';
 import type { Logger } from '../std/log.ts';
 import type { Random } from '../std/random.ts';
 import type { PrometheusMetrics } from './metrics.ts';
+import type { ConfigReload } from './reload.ts';
 
 export interface AgentBase {
   readonly clock: Clock;
@@ -11,4 +12,5 @@ export interface AgentBase {
   readonly logger: Logger;
   readonly metrics: PrometheusMetrics;
   readonly events: EventStore;
+  readonly reload: ConfigReload;
 }

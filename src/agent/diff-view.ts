@@ -11,13 +11,9 @@ import type { ManifestReport } from '../source/source.ts';
 import type { StatusView } from '../status/status-store.ts';
 import type { Clock } from '../std/clock.ts';
 
-export interface DiffViewOptions {
-  /** The folder of manifests, or the one file. */
-  readonly manifestPath: string;
-}
-
 export interface DiffViewDeps {
-  readonly source: Pick<FileSource, 'preview'>;
+  /** The folder of manifests, or the one file; undefined where there is none. */
+  readonly folder: () => { readonly source: Pick<FileSource, 'preview'>; readonly path: string } | undefined;
   readonly podConfig: Pick<PodConfig, 'desired' | 'manifests' | 'preview'>;
   readonly status: Pick<StatusView, 'get'>;
   readonly observe: (uid: string, options: { readonly signal: AbortSignal }) => Promise<ObservedPod>;
@@ -27,24 +23,27 @@ export interface DiffViewDeps {
   readonly clock: Clock;
 }
 
-export function diffView(options: DiffViewOptions, deps: DiffViewDeps): DiffView {
+export function diffView(deps: DiffViewDeps): DiffView {
   return {
     async diff(proposed, { prune, signal }) {
-      const { podConfig, source } = deps;
+      const { podConfig } = deps;
+      const folder = deps.folder();
+      if (folder === undefined) return undefined;
+      const { source } = folder;
       const before = podConfig.manifests();
       const contents = new Map<string, Uint8Array | undefined>();
-      if (prune) for (const { path: file } of before) if (isInFolder(file, options.manifestPath)) contents.set(file, undefined);
+      if (prune) for (const { path: file } of before) if (isInFolder(file, folder.path)) contents.set(file, undefined);
       const givenBy = new Map<string, string>();
       const names = namesIn(source, proposed);
       for (const manifest of proposed) {
-        const target = targetOf(manifest.path, options.manifestPath, names.get(manifest.path) ?? [], before);
+        const target = targetOf(manifest.path, folder.path, names.get(manifest.path) ?? [], before);
         contents.set(target, manifest.bytes);
         givenBy.set(target, manifest.path);
       }
       const after = podConfig.preview(source.preview(contents));
       const manifests = after.manifests.flatMap((report) => {
         const given = givenBy.get(report.path);
-        return given === undefined ? [] : [{ ...report, source: 'file', given }];
+        return given === undefined ? [] : [{ ...report, given }];
       });
       const pods = await differences(deps, after, new Set(manifests.flatMap(({ pod }) => pod ?? [])), signal);
       return { manifests, pods };
@@ -96,7 +95,7 @@ function targetOf(given: string, manifestPath: string, pods: readonly string[], 
 }
 
 /** Names of the Pods in each manifest by the path it was given with, wherever it would be put. */
-function namesIn(source: DiffViewDeps['source'], proposed: readonly ProposedManifest[]): ReadonlyMap<string, readonly string[]> {
+function namesIn(source: Pick<FileSource, 'preview'>, proposed: readonly ProposedManifest[]): ReadonlyMap<string, readonly string[]> {
   const names = new Map<string, string[]>(proposed.map(({ path: given }) => [given, []]));
   const { manifests } = source.preview(new Map(proposed.map(({ path: given, bytes }) => [given, bytes])));
   for (const { path: file, pod } of manifests) if (pod !== undefined) names.get(file)?.push(pod);

@@ -1,9 +1,9 @@
 // What is tidied up beside the Pods' own life: dead records, leftovers of Pods long gone, logs, images.
 import type { AgentConfig } from '../config/agent-config.ts';
-import { diskUsage, ImageGc, type ImageGcDeps } from '../image/image-gc.ts';
+import { diskUsage, ImageGc, type ImageGcDeps, type ImageGcOptions } from '../image/image-gc.ts';
 import type { PodConfig } from '../podconfig/pod-config.ts';
 import { Leftovers } from '../podworker/leftovers.ts';
-import { LogRotation } from '../podworker/log-rotation.ts';
+import { LogRotation, type LogRotationOptions } from '../podworker/log-rotation.ts';
 import type { AgentBase } from './base.ts';
 import type { RuntimeConnection } from './connect-runtime.ts';
 import type { Lifetime } from './lifetime.ts';
@@ -17,8 +17,8 @@ export interface HousekeepingDeps extends AgentBase, Pick<RuntimeConnection, 'ru
 }
 
 /** Answers what collects images: disk pressure asks it for more. */
-export function startHousekeeping(config: AgentConfig, deps: HousekeepingDeps, life: Lifetime): ImageGc {
-  const { engine, podConfig } = deps;
+export function startHousekeeping(deps: HousekeepingDeps, life: Lifetime): ImageGc {
+  const { engine, podConfig, reload } = deps;
   life.spawn('admission', (o) => engine.admission.run(o));
   life.spawn('garbage collection', (o) => engine.records.run(o));
   const leftovers = new Leftovers({
@@ -28,26 +28,13 @@ export function startHousekeeping(config: AgentConfig, deps: HousekeepingDeps, l
     knownPods: () => (podConfig.allSourcesSeen ? engine.workers.knownPods() : undefined),
   });
   life.spawn('leftovers', (o) => leftovers.run(o));
-  const rotation = new LogRotation(
-    {
-      maxSizeBytes: config.containerLogMaxSizeBytes,
-      maxFiles: config.containerLogMaxFiles,
-      intervalMs: config.containerLogMonitorIntervalMs,
-      workers: config.containerLogMaxWorkers,
-    },
-    deps,
-  );
+  const { config } = reload;
+  const rotation = new LogRotation(rotationOptions(config), deps);
+  reload.follow((next) => rotation.configure(rotationOptions(next)));
   life.spawn('log rotation', (o) => rotation.run(o));
-  const imageGc = new ImageGc(
-    {
-      highThresholdPercent: config.imageGcHighThresholdPercent,
-      lowThresholdPercent: config.imageGcLowThresholdPercent,
-      minimumAgeMs: config.imageMinimumGcAgeMs,
-      maximumAgeMs: config.imageMaximumGcAgeMs,
-      node: nodeObject(config),
-    },
-    { ...deps, runtime: imageRuntime(deps), diskUsage, neededImages: () => neededImages(podConfig, config.pauseImage) },
-  );
+  const neededByAgent = (): Iterable<string> => neededImages(podConfig, config.pauseImage);
+  const imageGc = new ImageGc(imageGcOptions(config), { ...deps, runtime: imageRuntime(deps), diskUsage, neededImages: neededByAgent });
+  reload.follow((next) => imageGc.configure(imageGcOptions(next)));
   life.spawn('image garbage collection', (o) => imageGc.run(o));
   return imageGc;
 }
@@ -61,6 +48,25 @@ function imageRuntime({ runtime, onImages }: HousekeepingDeps): ImageGcDeps['run
       await runtime.removeImage(image, o);
       onImages();
     },
+  };
+}
+
+function rotationOptions(config: AgentConfig): LogRotationOptions {
+  return {
+    maxSizeBytes: config.containerLogMaxSizeBytes,
+    maxFiles: config.containerLogMaxFiles,
+    intervalMs: config.containerLogMonitorIntervalMs,
+    workers: config.containerLogMaxWorkers,
+  };
+}
+
+function imageGcOptions(config: AgentConfig): ImageGcOptions {
+  return {
+    highThresholdPercent: config.imageGcHighThresholdPercent,
+    lowThresholdPercent: config.imageGcLowThresholdPercent,
+    minimumAgeMs: config.imageMinimumGcAgeMs,
+    maximumAgeMs: config.imageMaximumGcAgeMs,
+    node: nodeObject(config),
   };
 }
 

@@ -12,19 +12,33 @@ export interface LoggerOptions {
 
 const debugFrom = 4;
 
-export function createLogger(options: LoggerOptions): Logger {
-  const level = options.verbosity >= debugFrom ? 'debug' : 'info';
-  const stream = { write: options.format === 'json' ? options.write : (line: string) => options.write(toText(line)) };
-  return wrap(pino({ level, base: null, serializers: { error: pino.stdSerializers.err, err: pino.stdSerializers.err } }, stream));
+/** A log whose verbosity follows the configuration, its children's too. */
+export interface AgentLogger extends Logger {
+  setVerbosity(verbosity: number): void;
 }
 
-function wrap(log: PinoLogger): Logger {
+export function createLogger(options: LoggerOptions): AgentLogger {
+  let verbosity = options.verbosity;
+  const stream = { write: options.format === 'json' ? options.write : (line: string) => options.write(toText(line)) };
+  const serializers = { error: pino.stdSerializers.err, err: pino.stdSerializers.err };
+  const log = wrap(pino({ level: 'debug', base: null, serializers }, stream), () => verbosity >= debugFrom);
+  return {
+    ...log,
+    setVerbosity: (wanted) => {
+      verbosity = wanted;
+    },
+  };
+}
+
+function wrap(log: PinoLogger, isDebugging: () => boolean): Logger {
   return {
     error: (message, fields = {}) => log.error(fields, message),
     warn: (message, fields = {}) => log.warn(fields, message),
     info: (message, fields = {}) => log.info(fields, message),
-    debug: (message, fields = {}) => log.debug(fields, message),
-    child: (fields: LogFields) => wrap(log.child(fields)),
+    debug: (message, fields = {}) => {
+      if (isDebugging()) log.debug(fields, message);
+    },
+    child: (fields: LogFields) => wrap(log.child(fields), isDebugging),
   };
 }
 

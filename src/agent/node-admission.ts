@@ -32,20 +32,21 @@ interface Changing extends Pick<AdmissionNode, 'appArmor' | 'isShuttingDown'> {
 const refreshMs = 60_000;
 
 export class NodeAdmission {
-  readonly #fixed: Omit<AdmissionNode, keyof Changing | 'strictSupplementalGroups'>;
+  #fixed: Omit<AdmissionNode, keyof Changing | 'strictSupplementalGroups'>;
+  readonly #facts: Pick<NodeFacts, 'allocatable' | 'capacity'>;
   readonly #deps: NodeAdmissionDeps;
   #changing: Changing = { appArmor: { isEnabled: false, loadedProfiles: undefined }, pressure: noPressure, isShuttingDown: false };
 
   constructor(config: AgentConfig, facts: Pick<NodeFacts, 'allocatable' | 'capacity'>, deps: NodeAdmissionDeps) {
     this.#deps = deps;
-    this.#fixed = {
-      name: config.nodeName,
-      labels: nodeLabels(nodeOptions(config)),
-      allocatable: facts.allocatable,
-      maxPods: podCapacity(config, facts.capacity.cpuMillis),
-      sysctls: { allowedUnsafe: config.allowedUnsafeSysctls, kernelRelease: release() },
-      criticalPods: config.criticalPods,
-    };
+    this.#facts = facts;
+    this.#fixed = fixedBy(config, facts);
+  }
+
+  /** After a reload. Those who were refused are asked again. */
+  configure(config: AgentConfig): void {
+    this.#fixed = fixedBy(config, this.#facts);
+    this.#deps.onChange();
   }
 
   admit(pod: Pod, active: readonly ActivePod[]): Admission {
@@ -95,6 +96,17 @@ export class NodeAdmission {
       strictSupplementalGroups: this.#deps.runtime.supplementalGroupsPolicy,
     };
   }
+}
+
+function fixedBy(config: AgentConfig, { allocatable, capacity }: Pick<NodeFacts, 'allocatable' | 'capacity'>) {
+  return {
+    name: config.nodeName,
+    labels: nodeLabels(nodeOptions(config)),
+    allocatable,
+    maxPods: podCapacity(config, capacity.cpuMillis),
+    sysctls: { allowedUnsafe: config.allowedUnsafeSysctls, kernelRelease: release() },
+    criticalPods: config.criticalPods,
+  };
 }
 
 async function readAppArmor(host: Host): Promise<AppArmorFacts> {

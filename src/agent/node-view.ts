@@ -49,7 +49,7 @@ const minGapMs = 1000;
 export class NodeFeed implements NodeView {
   /** For the registration with a cluster. */
   readonly facts: NodeFactsView;
-  readonly #config: AgentConfig;
+  #config: AgentConfig;
   readonly #options: NodeOptions;
   readonly #kubeletVersion: string;
   readonly #deps: NodeFeedDeps;
@@ -91,6 +91,12 @@ export class NodeFeed implements NodeView {
     const own = (): void => listener();
     this.#listeners.add(own);
     return () => this.#listeners.delete(own);
+  }
+
+  /** After a reload. */
+  configure(config: AgentConfig): void {
+    this.#config = config;
+    this.wake();
   }
 
   /** Something that shows in the Node has changed: the next round comes within a second. */

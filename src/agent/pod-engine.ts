@@ -69,7 +69,7 @@ export interface PodEngine {
 /** A ConfigError when the ids for user namespaces cannot be told (L-271). */
 export async function createPodEngine(options: PodEngineOptions, deps: PodEngineDeps, callOptions: CallOptions): Promise<PodEngine> {
   const { config, facts } = options;
-  const { runtime, clock, random, logger, events, podConfig, node } = deps;
+  const { runtime, clock, random, logger, events, podConfig, node, reload } = deps;
   const agentStartedAt = clock.now();
   const cgroups = await podCgroups(options, deps);
   const volumes = new Volumes({ rootDir: config.rootDir }, { mounter: programMounter, clock, random, log: logger });
@@ -104,13 +104,14 @@ export async function createPodEngine(options: PodEngineOptions, deps: PodEngine
   };
   const state = new RuntimeState({ runtime, clock, logger, onChange: onRuntimeState });
   const admission = new NodeAdmission(config, facts, { runtime: node, clock, logger, onChange: () => workers?.reconcile() });
+  reload.follow((next) => admission.configure(next));
   await admission.refresh();
   const executorDeps = {
     ...{ runtime, images: deps.images, volumes, users, cgroups, hooks, logs, links, records, events, logger },
     node: () => node.read(),
   };
   const planOptions = (): PlanOptions => ({
-    backoff: { ...defaultBackoff, maxMs: config.crashLoopMaxBackOffMs },
+    backoff: { ...defaultBackoff, maxMs: reload.config.crashLoopMaxBackOffMs },
     networkError: state.networkError,
     runtimeName: options.version.runtimeName,
     hostIps: facts.ips,

@@ -3,16 +3,11 @@ import path from 'node:path';
 import type { CgroupLayout } from '../cgroup/layout.ts';
 import type { AgentConfig } from '../config/agent-config.ts';
 import { toDocuments } from '../config/describe.ts';
-import type { LoadedConfig } from '../config/load.ts';
 import type { ClusterMode } from '../mirror/cluster-mode.ts';
 import type { CgroupFacts } from '../pod/node-facts.ts';
-import type { PodConfig } from '../podconfig/pod-config.ts';
 import type { Runtime } from '../runtime/runtime.ts';
-import type { DiffView } from '../server/diff-api.ts';
 import { KubeServer } from '../server/kube-server.ts';
 import type { ManifestsView } from '../server/views.ts';
-import { FileSource } from '../source/file.ts';
-import type { PodSource } from '../source/source.ts';
 import type { StatusStore } from '../status/status-store.ts';
 import { jsonStateFile } from '../std/state-file.ts';
 import type { AgentBase } from './base.ts';
@@ -24,12 +19,13 @@ import type { NodeFeed } from './node-view.ts';
 import type { PodEngine } from './pod-engine.ts';
 import { podsView } from './pods-view.ts';
 import { runtimeView } from './runtime-view.ts';
+import type { Sources } from './sources.ts';
 import { AgentStats } from './stats-view.ts';
 import { Troubles } from './troubles.ts';
 import { kubeVersion } from './version.ts';
 
 export interface ServersOptions {
-  readonly loaded: LoadedConfig;
+  readonly config: AgentConfig;
   readonly layout: CgroupLayout;
   readonly cgroup: CgroupFacts;
 }
@@ -37,8 +33,7 @@ export interface ServersOptions {
 export interface ServersDeps extends AgentBase {
   readonly runtime: Runtime;
   readonly status: StatusStore;
-  readonly podConfig: PodConfig;
-  readonly sources: readonly PodSource[];
+  readonly sources: Sources;
   readonly engine: Pick<PodEngine, 'admission' | 'pleg' | 'state' | 'workers' | 'planOptions'>;
   readonly nodes: NodeFeed;
   /** Undefined on a machine that has joined no cluster. */
@@ -48,13 +43,13 @@ export interface ServersDeps extends AgentBase {
 }
 
 /** Resolves once kubectl and the command line are served; the kubelet's ports follow in their own time. */
-export async function startServers({ loaded, layout, cgroup }: ServersOptions, deps: ServersDeps, life: Lifetime): Promise<void> {
-  const { config } = loaded;
-  const { clock, logger: log, runtime, status, podConfig, events, metrics, engine } = deps;
+export async function startServers({ config, layout, cgroup }: ServersOptions, deps: ServersDeps, life: Lifetime): Promise<void> {
+  const { clock, logger: log, runtime, status, sources, events, metrics, engine, reload } = deps;
+  const { podConfig } = sources;
   const pods = podsView(status, clock);
-  const manifests = manifestsView(config, podConfig);
+  const manifests = manifestsView(sources);
   let portFault: string | undefined;
-  const troubles = new Troubles(loaded, {
+  const troubles = new Troubles(reload, {
     ...{ pods, manifests, events, clock },
     runtimeError: () => engine.state.runtimeError ?? engine.pleg.unhealthyReason(),
     networkError: () => engine.state.networkError,
@@ -67,10 +62,14 @@ export async function startServers({ loaded, layout, cgroup }: ServersOptions, d
     ...{ pods, manifests, troubles },
     runtime: runtimeView(runtime),
     stats: new AgentStats({ config, cgroup, layout }, { runtime, status, clock, log }),
-    diff: diffOf(config, deps),
+    diff: diffView({
+      ...{ folder: () => sources.folder, podConfig, status, clock, planOptions: engine.planOptions },
+      observe: (uid, options) => engine.pleg.observe(uid, options),
+      refusalOf: (pod) => engine.workers.refusalOf(pod),
+    }),
     config: {
-      kubelet: () => toDocuments(loaded)[0] ?? {},
-      agent: () => toDocuments(loaded)[1] ?? {},
+      kubelet: () => toDocuments(reload.loaded)[0] ?? {},
+      agent: () => toDocuments(reload.loaded)[1] ?? {},
     },
     health: [
       { name: 'ping', check: () => undefined },
@@ -125,29 +124,11 @@ export async function startServers({ loaded, layout, cgroup }: ServersOptions, d
   }
 }
 
-function manifestsView({ staticPodUrl, staticPodPath }: AgentConfig, podConfig: PodConfig): ManifestsView {
+function manifestsView(sources: Sources): ManifestsView {
+  const { podConfig } = sources;
   return {
-    manifests: () => podConfig.manifests().map((report) => ({ ...report, source: report.path.includes('://') ? 'http' : 'file' })),
+    manifests: () => podConfig.manifests(),
     sources: () =>
-      podConfig.sources().map(({ source, fault, readAt }) => ({
-        source,
-        location: (source === 'http' ? staticPodUrl : staticPodPath) ?? '',
-        readAt,
-        fault,
-      })),
+      podConfig.sources().map(({ source, fault, readAt }) => ({ source, location: sources.locationOf(source), readAt, fault })),
   };
-}
-
-function diffOf({ staticPodPath }: AgentConfig, { sources, podConfig, status, clock, engine }: ServersDeps): DiffView | undefined {
-  const source = sources.find((candidate) => candidate instanceof FileSource);
-  if (source === undefined || staticPodPath === undefined) return undefined;
-  const { pleg, workers, planOptions } = engine;
-  return diffView(
-    { manifestPath: staticPodPath },
-    {
-      ...{ source, podConfig, status, clock, planOptions },
-      observe: (uid, options) => pleg.observe(uid, options),
-      refusalOf: (pod) => workers.refusalOf(pod),
-    },
-  );
 }

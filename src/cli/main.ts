@@ -3,6 +3,7 @@ import { Command, CommanderError } from 'commander';
 import { describeConfig } from '../config/describe.ts';
 import { flagDefinitions, normalizeFlags } from '../config/flags.ts';
 import { type LoadedConfig, loadConfig } from '../config/load.ts';
+import { Mailbox } from '../std/async.ts';
 import { ConfigError, messageOf } from '../std/errors.ts';
 import { AgentClient, CommandError } from './client.ts';
 import { diff } from './diff.ts';
@@ -20,6 +21,8 @@ export interface CliInput {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly io: InputIo;
   readonly writeLog: (line: string) => void;
+  /** Called once by a command that can read its configuration again; `listener` then runs at every request to do so. */
+  readonly onReload: (listener: () => void) => void;
 }
 
 /** The exit code: 0, 1 for a failed command, 2 for a command line or configuration that cannot be used. */
@@ -38,7 +41,10 @@ export async function main(input: CliInput): Promise<number> {
     const loaded = load(command, input);
     // Loaded here only: no other command needs the agent's weight.
     const { run } = await import('./run.ts');
-    await run({ loaded, env: input.env, writeLog: input.writeLog, signal: io.signal });
+    const reloads = new Mailbox<void>();
+    input.onReload(() => reloads.put());
+    const readConfig = (): LoadedConfig => load(command, input);
+    await run({ loaded, readConfig, reloads, env: input.env, writeLog: input.writeLog, signal: io.signal });
   });
   addConfigFlags(program.command('config').description('print the effective configuration and where each value comes from')).action(
     async (_options, command: Command) => {

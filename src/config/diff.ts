@@ -7,6 +7,8 @@ import { type Setting, settingKeys, settings } from './settings.ts';
 export interface ConfigDiff {
   /** Changed settings that a running agent takes. */
   readonly live: readonly (keyof AgentConfig)[];
+  /** Their fields or flags, as a person wrote them. */
+  readonly liveNames: readonly string[];
   /** Changed settings that it cannot take. */
   readonly restart: readonly (keyof AgentConfig)[];
   /** The old configuration with the live changes in it: what holds from now on. */
@@ -22,7 +24,7 @@ export function diffConfig(old: AgentConfig, wanted: AgentConfig): ConfigDiff {
   const applied = Object.freeze({ ...old, ...Object.fromEntries(live.map((key) => [key, wanted[key]])) });
   const message =
     restart.length === 0 ? undefined : `changed, but only applied by a restart of the agent: ${restart.map(nameOf).join(', ')}`;
-  return { live, restart, applied, message };
+  return { live, liveNames: live.map(nameOf), restart, applied, message };
 }
 
 function nameOf(key: keyof AgentConfig): string {

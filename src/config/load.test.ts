@@ -532,7 +532,7 @@ describe('describeConfig', () => {
 describe('diffConfig', () => {
   it('tells what a reload applies and what waits for a restart, without values', () => {
     const old = load({}).config;
-    const { live, restart, applied, message } = diffConfig(old, {
+    const { live, liveNames, restart, applied, message } = diffConfig(old, {
       ...old,
       maxPods: 5,
       staticPodUrlHeaders: { T: ['secret'] },
@@ -540,6 +540,7 @@ describe('diffConfig', () => {
       port: 1,
     });
     assert.deepEqual(live, ['maxPods', 'staticPodUrlHeaders']);
+    assert.deepEqual(liveNames, ['maxPods', 'staticPodURLHeader']);
     assert.deepEqual(restart, ['rootDir', 'port']);
     assert.deepEqual([applied.maxPods, applied.rootDir], [5, '/var/lib/pinpod']);
     assert.equal(message, 'changed, but only applied by a restart of the agent: rootDir, port');

@@ -162,7 +162,6 @@ const rows: Rows = {
     kind: kinds.path,
     default: (c) => `${c.get('rootDir')}/images`,
     zeroIsUnset: true,
-    live: true,
     help: 'image archives in here are imported at start',
   },
 
@@ -404,23 +403,31 @@ const rows: Rows = {
   },
   registryPullQps: { kubelet: 'registryPullQPS', flag: '!registry-qps', ...qps, default: 5, help: 'pulls a second; 0: any number' },
   registryBurst: { kubelet: 'registryBurst', flag: '!registry-burst', ...qps, default: 10, zeroIsUnset: true, help: 'pulls in a burst' },
-  imageMinimumGcAgeMs: { kubelet: 'imageMinimumGCAge', ...every(2 * minuteMs), help: 'an unused image is kept at least this long' },
+  imageMinimumGcAgeMs: {
+    kubelet: 'imageMinimumGCAge',
+    ...every(2 * minuteMs),
+    live: true,
+    help: 'an unused image is kept at least this long',
+  },
   imageMaximumGcAgeMs: {
     kubelet: 'imageMaximumGCAge',
     kind: kinds.duration(),
     default: 0,
+    live: true,
     help: 'an unused image is removed after this long; 0: never for its age',
   },
   imageGcHighThresholdPercent: {
     kubelet: 'imageGCHighThresholdPercent',
     flag: '!image-gc-high-threshold',
     ...percent(85),
+    live: true,
     help: 'disk usage above which images are removed; 100: never',
   },
   imageGcLowThresholdPercent: {
     kubelet: 'imageGCLowThresholdPercent',
     flag: '!image-gc-low-threshold',
     ...percent(80),
+    live: true,
     help: 'disk usage down to which images are removed',
   },
   imagePullCredentialsVerificationPolicy: {
@@ -477,6 +484,7 @@ const rows: Rows = {
     kind: kinds.duration({ minMs: 1000, maxMs: 300_000, orZero: true }),
     default: 300_000,
     zeroIsUnset: true,
+    live: true,
     help: 'longest wait between restarts of a container',
   },
   seccompDefault: {
@@ -523,7 +531,13 @@ const rows: Rows = {
     live: true,
     help: 'log files kept of a container',
   },
-  containerLogMaxWorkers: { kubelet: 'containerLogMaxWorkers', kind: kinds.integer(1), default: 1, help: 'rotations at a time' },
+  containerLogMaxWorkers: {
+    kubelet: 'containerLogMaxWorkers',
+    kind: kinds.integer(1),
+    default: 1,
+    live: true,
+    help: 'rotations at a time',
+  },
   containerLogMonitorIntervalMs: {
     kubelet: 'containerLogMonitorInterval',
     kind: kinds.duration({ minMs: 3000, orZero: true }),
@@ -590,7 +604,6 @@ const rows: Rows = {
     flag: '!system-reserved',
     kind: kinds.mapOf(kinds.quantity),
     default: none,
-    live: true,
     help: "resources kept for the system's own processes",
   },
   kubeReserved: {
@@ -598,7 +611,6 @@ const rows: Rows = {
     flag: '!kube-reserved',
     kind: kinds.mapOf(kinds.quantity),
     default: none,
-    live: true,
     help: 'resources kept for the agent and the runtime',
   },
   cpuCfsQuota: { kubelet: 'cpuCFSQuota', flag: '!cpu-cfs-quota', ...bool(true), help: 'enforce CPU limits' },
@@ -655,7 +667,6 @@ const rows: Rows = {
     flag: '!eviction-hard',
     kind: kinds.thresholds,
     default: defaultEvictionHard,
-    live: true,
     help: 'signal<amount: Pods are evicted at once; setting one drops the defaults of the others',
   },
   evictionSoft: {
@@ -663,7 +674,6 @@ const rows: Rows = {
     flag: '!eviction-soft',
     kind: kinds.thresholds,
     default: none,
-    live: true,
     help: 'signal<amount: Pods are evicted after a while',
   },
   evictionSoftGracePeriodMs: {
@@ -671,7 +681,6 @@ const rows: Rows = {
     flag: '!eviction-soft-grace-period',
     kind: kinds.signalDurations,
     default: none,
-    live: true,
     help: 'signal=duration: that while',
   },
   evictionMinimumReclaim: {
@@ -679,20 +688,17 @@ const rows: Rows = {
     flag: '!eviction-minimum-reclaim',
     kind: kinds.reclaims,
     default: none,
-    live: true,
     help: 'signal=amount: how much is reclaimed at least',
   },
   mergeDefaultEvictionSettings: {
     kubelet: 'mergeDefaultEvictionSettings',
     ...bool(false),
-    live: true,
     help: 'unset signals of evictionHard keep their defaults',
   },
   evictionPressureTransitionPeriodMs: {
     kubelet: 'evictionPressureTransitionPeriod',
     flag: '!eviction-pressure-transition-period',
     ...every(5 * minuteMs),
-    live: true,
     help: 'how long a pressure condition lasts at least',
   },
   evictionMaxPodGracePeriodSeconds: {
@@ -700,7 +706,6 @@ const rows: Rows = {
     flag: '!eviction-max-pod-grace-period',
     kind: kinds.integer(-1),
     default: 0,
-    live: true,
     help: 'grace period of a soft eviction, in seconds',
   },
 

@@ -189,3 +189,17 @@ test('under disk pressure everything that may go goes', async () => {
   assert.equal(await gc.removeUnused({ signal }), 200);
   assert.deepEqual(removed, ['a', 'c']);
 });
+
+test('a reload moves the thresholds, and what was seen of images stays known', async () => {
+  const { clock, gc, removed, state, put } = setUp();
+  put(image('unused'));
+  await gc.detect({ signal });
+  await clock.advance(10 * minute);
+  state.other = 500; // 600 of 1000 used
+  await gc.collect({ signal });
+  assert.deepEqual(removed, []);
+  const node = { kind: 'Node' as const, namespace: '', name: 'node1', uid: 'node1' };
+  gc.configure({ highThresholdPercent: 55, lowThresholdPercent: 50, minimumAgeMs: 2 * minute, maximumAgeMs: 0, node });
+  await gc.collect({ signal });
+  assert.deepEqual(removed, ['unused']);
+});

@@ -56,7 +56,7 @@ export async function diskUsage(path: string): Promise<DiskUsage> {
 }
 
 export class ImageGc {
-  readonly #options: ImageGcOptions;
+  #options: ImageGcOptions;
   readonly #deps: ImageGcDeps;
   readonly #startedAt: Instant;
   #seen = new Map<string, Seen>();
@@ -65,6 +65,11 @@ export class ImageGc {
     this.#options = options;
     this.#deps = deps;
     this.#startedAt = deps.clock.now();
+  }
+
+  /** Holds from the next collection on. */
+  configure(options: ImageGcOptions): void {
+    this.#options = options;
   }
 
   /** Looks at once, then collects every five minutes until the signal aborts; failures are told, not thrown (L-377). */

@@ -196,6 +196,16 @@ describe('PodConfig', () => {
     });
   });
 
+  it('D1: a source that was led elsewhere and knows nothing there keeps its Pods, with the fault shown', () => {
+    const { config } = fresh();
+    config.apply(snapshot([pod('foo')]));
+    assert.deepEqual(config.apply(snapshot([], { unread: true, fault: '/else does not exist' })), []);
+    assert.deepEqual([...config.desired().keys()], ['uid-foo']);
+    assert.equal(config.sources()[0]?.fault, '/else does not exist');
+    assert.equal(config.manifests().length, 1);
+    assert.deepEqual(config.apply(snapshot([])), ['uid-foo']);
+  });
+
   it('a preview changes nothing', () => {
     const { config } = fresh({ sources: ['file', 'http'] });
     config.apply(snapshot([pod('foo')]));

@@ -20,10 +20,15 @@ export interface SourceState {
   readonly readAt: Instant | undefined;
 }
 
+export interface SourcedReport extends ManifestReport {
+  /** The name of its source. */
+  readonly source: string;
+}
+
 /** All sources as one. */
 export interface Combined {
   readonly desired: ReadonlyMap<string, Pod>;
-  readonly manifests: readonly ManifestReport[];
+  readonly manifests: readonly SourcedReport[];
 }
 
 export class PodConfig {
@@ -32,7 +37,7 @@ export class PodConfig {
   readonly #snapshots = new Map<string, SourceSnapshot>();
   readonly #seen = new Set<string>();
   #desired: ReadonlyMap<string, Pod> = new Map();
-  #manifests: readonly ManifestReport[] = [];
+  #manifests: readonly SourcedReport[] = [];
 
   constructor(options: PodConfigOptions, deps: { readonly clock: Clock }) {
     this.#options = options;
@@ -45,7 +50,10 @@ export class PodConfig {
    */
   apply(snapshot: SourceSnapshot): readonly string[] {
     if (!this.#options.sources.includes(snapshot.source)) return [];
-    this.#snapshots.set(snapshot.source, snapshot);
+    const last = this.#snapshots.get(snapshot.source);
+    // A reload led the source elsewhere, and nothing is known of that place yet: what ran runs on (D1).
+    const isKept = snapshot.unread === true && last !== undefined && this.#seen.has(snapshot.source);
+    this.#snapshots.set(snapshot.source, isKept ? { ...last, fault: snapshot.fault, readAt: snapshot.readAt } : snapshot);
     if (snapshot.unread !== true) this.#seen.add(snapshot.source);
     return this.#merge();
   }
@@ -85,7 +93,7 @@ export class PodConfig {
   }
 
   /** The verdict of every manifest, of all sources. */
-  manifests(): readonly ManifestReport[] {
+  manifests(): readonly SourcedReport[] {
     return this.#manifests;
   }
 
@@ -110,7 +118,7 @@ export class PodConfig {
   #combine(snapshots: ReadonlyMap<string, SourceSnapshot>): Combined {
     const before = this.#desired;
     const desired = new Map<string, Pod>();
-    const manifests: ManifestReport[] = [];
+    const manifests: SourcedReport[] = [];
     /** `<namespace>/<name>` and UID → the manifest that has it. */
     const owners = new Map<string, string>();
     for (const source of this.#options.sources) {
@@ -130,7 +138,7 @@ export class PodConfig {
         owners.set(key, path).set(uid, path);
         desired.set(uid, this.#adopt(before.get(uid), pod, source));
       }
-      manifests.push(...snapshot.manifests.map((report) => withShadow(report, shadows)));
+      manifests.push(...snapshot.manifests.map((report) => ({ ...withShadow(report, shadows), source })));
     }
     return { desired, manifests };
   }

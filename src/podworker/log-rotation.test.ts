@@ -143,8 +143,12 @@ test('two rotations in one second do not overwrite each other', async () => {
   assert.equal((await files()).length, 3);
 });
 
-test('a negative size switches rotation off (L-391)', async () => {
-  const { rotation, clock } = await setUp({ maxSizeBytes: -1 });
-  await rotation.run({ signal });
-  assert.equal(clock.sleeping, 0);
+test('a negative size switches rotation off (L-391), until a reload gives another', async () => {
+  const { rotation, files, write } = await setUp({ maxSizeBytes: -1 });
+  await write('x'.repeat(1000));
+  await rotation.rotateAll({ signal });
+  assert.deepEqual(await files(), ['c1.log']);
+  rotation.configure({ maxSizeBytes: 1000, maxFiles: 3, intervalMs: 10_000, workers: 1 });
+  await rotation.rotateAll({ signal });
+  assert.equal((await files()).length, 2);
 });

@@ -31,7 +31,7 @@ export interface LogRotationDeps {
 }
 
 export class LogRotation {
-  readonly #options: LogRotationOptions;
+  #options: LogRotationOptions;
   readonly #deps: LogRotationDeps;
   /** By container id; a log never moves. */
   #paths = new Map<string, string>();
@@ -41,9 +41,13 @@ export class LogRotation {
     this.#deps = deps;
   }
 
+  /** Holds from the next look on. */
+  configure(options: LogRotationOptions): void {
+    this.#options = options;
+  }
+
   /** Looks at all logs in every interval until the signal aborts. Failures are logged and tried again the next time (L-393). */
   async run({ signal }: CallOptions): Promise<void> {
-    if (this.#options.maxSizeBytes < 0) return;
     for (;;) {
       await this.#deps.clock.sleep(this.#options.intervalMs, signal);
       try {
@@ -57,6 +61,7 @@ export class LogRotation {
 
   /** One pass over the running containers. */
   async rotateAll({ signal }: CallOptions): Promise<void> {
+    if (this.#options.maxSizeBytes < 0) return;
     const containers = await this.#deps.runtime.listContainers({}, { signal });
     const running = containers.filter(({ state }) => state === 'running').map(({ id }) => id);
     this.#paths = new Map([...this.#paths].filter(([id]) => running.includes(id)));

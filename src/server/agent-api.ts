@@ -13,8 +13,7 @@ const maxProposalBytes = 64 * 1024 * 1024;
 
 export interface AgentApiDeps {
   readonly manifests: ManifestsView;
-  /** Undefined without a folder of manifests. */
-  readonly diff?: DiffView | undefined;
+  readonly diff: DiffView;
   readonly troubles: TroublesView;
   readonly config: ConfigView;
 }
@@ -40,9 +39,10 @@ export function agentApi(deps: AgentApiDeps): Hono {
     return c.json(answer);
   });
   app.post('/pinpod/v1/diff', async (c) => {
-    if (deps.diff === undefined) throw new ApiError(409, 'Conflict', 'the agent has no folder of manifests (staticPodPath)');
     const { files, prune } = decodeProposal((await readBody(c.req.raw, maxProposalBytes)).toString('utf8'));
-    return c.json(await deps.diff.diff(files, { prune, signal: c.req.raw.signal }));
+    const answer = await deps.diff.diff(files, { prune, signal: c.req.raw.signal });
+    if (answer === undefined) throw new ApiError(409, 'Conflict', 'the agent has no folder of manifests (staticPodPath)');
+    return c.json(answer);
   });
   app.onError((error) => {
     const known = error instanceof ApiError ? error : new ApiError(500, 'InternalError', messageOf(error), undefined, error);

@@ -36,8 +36,11 @@ export interface Differences {
 }
 
 export interface DiffView {
-  /** `prune`: they take the place of everything in the folder. Changes nothing. Throws a RuntimeError when the runtime is silent. */
-  diff(proposed: readonly ProposedManifest[], options: ViewCallOptions & { readonly prune: boolean }): Promise<Differences>;
+  /**
+   * `prune`: they take the place of everything in the folder. Changes nothing. Undefined without a folder of manifests;
+   * throws a RuntimeError when the runtime is silent.
+   */
+  diff(proposed: readonly ProposedManifest[], options: ViewCallOptions & { readonly prune: boolean }): Promise<Differences | undefined>;
 }
 
 /** The body of a request: `{"prune": false, "files": [{"path": …, "content": base64}]}`. A 400 for anything else. */

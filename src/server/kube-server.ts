@@ -62,8 +62,7 @@ export interface KubeServerDeps {
   readonly stats: StatsView;
   readonly manifests: ManifestsView;
   readonly troubles: TroublesView;
-  /** For `pinpod diff`; undefined without a folder of manifests. */
-  readonly diff?: DiffView | undefined;
+  readonly diff: DiffView;
   readonly config: ConfigView;
   readonly health: readonly HealthCheck[];
   /** Keeps UIDs and ages of the Pods' views over restarts. */

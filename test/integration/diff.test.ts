@@ -72,10 +72,10 @@ describe('pinpod diff', () => {
       podConfig.apply(snapshot);
       if (podConfig.desired().size === 2) break;
     }
-    const view = diffView(
-      { manifestPath: folder },
-      {
-        ...{ source, podConfig, clock, status: new StatusStore({ clock }) },
+    const view = (isThere: boolean) =>
+      diffView({
+        folder: () => (isThere ? { source, path: folder } : undefined),
+        ...{ podConfig, clock, status: new StatusStore({ clock }) },
         observe: async (uid) => {
           if (isRuntimeSilent) throw new RuntimeError('unavailable', 'the runtime does not answer', { retry: 'backoff' });
           const pod = podConfig.desired().get(uid);
@@ -83,11 +83,13 @@ describe('pinpod diff', () => {
         },
         refusalOf: () => refusal,
         planOptions: () => ({ backoff: defaultBackoff, networkError: undefined, runtimeName: 'fake', hostIps: [], agentStartedAt: 0 }),
-      },
-    );
+      });
     const deps = { ...fakeViews([]), health: [], clock, random: systemRandom, log: silentLogger };
-    server = new KubeServer({ version: testVersion, manifestLocation: folder, socketPath: path.join(dir, 's') }, { ...deps, diff: view });
-    bare = new KubeServer({ version: testVersion, manifestLocation: '', socketPath: path.join(dir, 'b') }, deps);
+    server = new KubeServer(
+      { version: testVersion, manifestLocation: folder, socketPath: path.join(dir, 's') },
+      { ...deps, diff: view(true) },
+    );
+    bare = new KubeServer({ version: testVersion, manifestLocation: '', socketPath: path.join(dir, 'b') }, { ...deps, diff: view(false) });
     await server.start();
     await bare.start();
   });

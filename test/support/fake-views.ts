@@ -3,6 +3,7 @@
 import type { Event, Lease, Node } from '../../src/api/gen/kubernetes.ts';
 import type { Pod } from '../../src/api/pod.ts';
 import type { Trouble } from '../../src/api/trouble.ts';
+import type { DiffView } from '../../src/server/diff-api.ts';
 import type {
   ConfigView,
   ContainerInstance,
@@ -244,6 +245,7 @@ export interface FakeViews {
   readonly runtime: FakeRuntimeView;
   readonly stats: FakeStatsView;
   readonly manifests: ManifestsView & { list: ManifestStatus[]; places: SourceStatus[] };
+  readonly diff: DiffView;
   readonly troubles: TroublesView & { list: Trouble[] };
   readonly config: ConfigView;
 }
@@ -260,6 +262,7 @@ export function fakeViews(pods: readonly Pod[] = []): FakeViews {
     runtime: new FakeRuntimeView(),
     stats: new FakeStatsView(),
     manifests: { list, places, manifests: () => list, sources: () => places },
+    diff: { diff: async () => undefined },
     troubles: { list: troubles, report: () => ({ areas: ['runtime', 'manifests'], troubles }) },
     config: {
       kubelet: () => ({ kind: 'KubeletConfiguration', apiVersion: 'kubelet.config.k8s.io/v1beta1', syncFrequency: '1m0s' }),

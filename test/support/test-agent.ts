@@ -263,6 +263,10 @@ export class TestAgent {
     return (await exited)[0];
   }
 
+  signal(signal: 'SIGHUP'): void {
+    this.#process?.kill(signal);
+  }
+
   /** As an editor that renames does it: the file is whole at once. */
   put(name: string, text: string | Buffer): void {
     const temporary = path.join(this.dir, `${name}.new`);
