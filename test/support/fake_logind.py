@@ -14,7 +14,7 @@ import dbus.service
 from gi.repository import GLib
 
 MANAGER = "org.freedesktop.login1.Manager"
-config_folder = sys.argv[1]
+config_folder, first_delay = sys.argv[1], int(sys.argv[2])
 
 
 def say(text):
@@ -24,7 +24,7 @@ def say(text):
 class Login(dbus.service.Object):
     def __init__(self, bus):
         super().__init__(bus, "/org/freedesktop/login1")
-        self.delay = 5
+        self.delay = first_delay
         self.preparing = False
         self.locks = set()
 

@@ -32,9 +32,15 @@ export class PrivateBus {
   readonly env = { ...process.env, DBUS_SYSTEM_BUS_ADDRESS: `unix:path=${this.folder}/bus` };
   /** What logind said. */
   readonly said: string[] = [];
+  readonly #delaySeconds: number;
   #daemon: ChildProcess | undefined;
   #logind: ChildProcess | undefined;
   #heard: () => void = () => undefined;
+
+  /** `delaySeconds`: how long logind waits for locks before anybody tells it otherwise. */
+  constructor(delaySeconds = 5) {
+    this.#delaySeconds = delaySeconds;
+  }
 
   /** Starts the bus and logind, or what of them does not run. */
   async start(): Promise<void> {
@@ -54,7 +60,10 @@ export class PrivateBus {
       await once(daemon.stdout, 'data');
     }
     const script = path.join(import.meta.dirname, 'fake_logind.py');
-    const logind = spawn(python, [script, this.configFolder], { env: this.env, stdio: ['pipe', 'pipe', 'inherit'] });
+    const logind = spawn(python, [script, this.configFolder, String(this.#delaySeconds)], {
+      env: this.env,
+      stdio: ['pipe', 'pipe', 'inherit'],
+    });
     this.#logind = logind;
     createInterface({ input: logind.stdout }).on('line', (line) => {
       this.said.push(line);

@@ -88,6 +88,8 @@ export interface TestAgentOptions {
   readonly endpoint?: string;
   /** Fields of KubeletConfiguration on top of those the test agent sets itself. */
   readonly kubelet?: Readonly<Record<string, unknown>>;
+  /** Fields of AgentConfiguration likewise. */
+  readonly agent?: Readonly<Record<string, unknown>>;
   /** Image archives by file name, beside the offline images. */
   readonly archives?: () => Promise<Readonly<Record<string, Buffer>>>;
   /** Folders of programs for its private containerd, before those of the machine. */
@@ -181,6 +183,7 @@ export class TestAgent {
         pauseImage: offlineImages.pause,
         ...(this.#options.binDirs === undefined ? {} : { binDirs: this.#options.binDirs }),
       },
+      ...this.#options.agent,
     };
     writeFileSync(path.join(this.dir, 'config.yaml'), `${JSON.stringify(kubelet)}\n---\n${JSON.stringify(agent)}\n`);
   }
