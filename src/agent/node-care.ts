@@ -39,11 +39,11 @@ export function startNodeCare(options: NodeCareOptions, deps: NodeCareDeps, life
 
 function startEviction(options: NodeCareOptions, deps: NodeCareDeps, life: Lifetime): void {
   const { config } = options;
-  const { engine, imageGc, nodes } = deps;
+  const { engine, imageGc, nodes, reload } = deps;
   const signals = new NodeSignals(options, deps);
   const stats = new AgentStats(options, { ...deps, log: deps.logger });
   const eviction = new Eviction(
-    { settings: config, node: nodeObject(config) },
+    { settings: () => reload.config, node: nodeObject(config) },
     {
       ...deps,
       signals: (o) => signals.read(o),

@@ -551,6 +551,7 @@ const rows: Rows = {
     flag: 'critical-pods',
     kind: kinds.oneOf('all', 'byPriority'),
     default: 'all',
+    live: true,
     help: 'all: no Pod is evicted, as with a kubelet, whose static Pods are all critical; byPriority: only those of priority 2000000000 or more, and of the classes system-cluster-critical and system-node-critical',
   },
   shutdownGracePeriodMs: {

@@ -41,7 +41,7 @@ class Scene {
     const say = (message: string): void => void this.warnings.push(message);
     const logger: Logger = { ...silentLogger, warn: say };
     this.eviction = new Eviction(
-      { settings: changed, node: { kind: 'Node', namespace: '', name: 'node1', uid: 'node1' } },
+      { settings: () => changed, node: { kind: 'Node', namespace: '', name: 'node1', uid: 'node1' } },
       {
         signals: async () => ({
           'memory.available': { available: this.left.memory, capacity: 2000 * mi },

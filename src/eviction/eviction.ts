@@ -29,7 +29,8 @@ export interface EvictionSettings extends ThresholdSettings {
 }
 
 export interface EvictionOptions {
-  readonly settings: EvictionSettings;
+  /** As they are now: a reload may change them. */
+  readonly settings: () => EvictionSettings;
   readonly node: EventObject;
 }
 
@@ -112,7 +113,7 @@ export class Eviction {
 
   async #judge(options: CallOptions): Promise<Judgement> {
     const { signals, clock, onPressure } = this.#deps;
-    const judgement = judge(await signals(options), this.#options.settings, this.#memory, clock.now());
+    const judgement = judge(await signals(options), this.#options.settings(), this.#memory, clock.now());
     this.#memory = judgement.memory;
     onPressure(judgement.pressure);
     return judgement;
@@ -146,14 +147,14 @@ export class Eviction {
     const usages = await this.#deps.usages(candidates, options);
     const victim = rank(candidates, shortage.resource, usages)[0];
     if (victim === undefined) return;
-    const { evictionMaxPodGracePeriodSeconds: longest } = this.#options.settings;
+    const { evictionMaxPodGracePeriodSeconds: longest } = this.#options.settings();
     const grace = shortage.isHard ? immediateGraceSeconds : Math.min(longest, gracePeriodSeconds(victim));
     this.#evict(victim, shortage.signal, evictionMessage(victim, shortage, usages), grace);
   }
 
   /** Answers whether a Pod has to go for what it keeps on disk. */
   async #enforceStorageLimits(options: CallOptions): Promise<boolean> {
-    if (!this.#options.settings.localStorageCapacityIsolation) return false;
+    if (!this.#options.settings().localStorageCapacityIsolation) return false;
     const limited = this.#candidates().filter(hasStorageLimit);
     if (limited.length === 0) return false;
     const usages = await this.#deps.usages(limited, options);
@@ -168,7 +169,7 @@ export class Eviction {
   }
 
   #candidates(): readonly Pod[] {
-    const { criticalPods } = this.#options.settings;
+    const { criticalPods } = this.#options.settings();
     const staying = this.#deps.pods.active().filter(({ isEnding }) => !isEnding);
     return staying.map(({ pod }) => pod).filter((pod) => !isCritical(pod, criticalPods));
   }
