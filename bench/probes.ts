@@ -1,5 +1,5 @@
 // 500 probes a second against servers on the loopback, for 20 seconds (C-331): false failures, latency, CPU and memory of
-// the prober's process. Prints figures and asserts nothing. Run: node bench/probes.ts [probes per second] [seconds]
+// the prober's process. Prints figures and asserts nothing. Run: npm run bench:probes -- [probes per second] [seconds]
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer as createHttp } from 'node:http';

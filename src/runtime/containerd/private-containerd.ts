@@ -84,7 +84,8 @@ const stopTimeoutMs = 15_000;
 /** What containers get to end by themselves when everything is taken down. */
 const gracePeriodSeconds = 3;
 const firstRestartDelayMs = 500;
-const maxRestartDelayMs = 30_000;
+/** While it is down nothing can be put right: more often than this machine can bear is what this spares it, no more. */
+const maxRestartDelayMs = 5_000;
 /** One that lived so long has its next restart at once. */
 const stableAfterMs = 60_000;
 /** The log and one older part are kept, each up to this size; checked at every start and every hour. */
