@@ -48,6 +48,8 @@ export interface FaultBookDeps {
 
 /** More Pods than this cannot be on one machine; beyond it the oldest fault is forgotten. */
 const maxFaults = 1000;
+/** Asked for only when there is something to ask: after this long without a failure nobody knows of a fault any more. */
+const lapseMs: Partial<Readonly<Record<FaultArea, number>>> = { events: 2 * 60_000, review: 2 * 60_000 };
 /** A fault that comes back within this time after it seemed over is the same one: it is not told again. */
 const flapMs = 5 * 60_000;
 
@@ -122,6 +124,9 @@ export class FaultBook implements FaultView {
   }
 
   list(): readonly Fault[] {
+    const now = this.#deps.clock.now();
+    for (const { area, key, lastSeen } of this.#faults.values())
+      if (now - lastSeen > (lapseMs[area] ?? Number.POSITIVE_INFINITY)) this.clear(area, key);
     return [...this.#faults.values()];
   }
 
@@ -133,7 +138,7 @@ export class FaultBook implements FaultView {
   }
 
   #count(area: FaultArea, cause: string): number {
-    return this.list().filter((fault) => fault.area === area && fault.cause === cause).length;
+    return [...this.#faults.values()].filter((fault) => fault.area === area && fault.cause === cause).length;
   }
 }
 
