@@ -10,7 +10,7 @@ test('memory is MemTotal in bytes', () => {
   assert.equal(memoryTotalBytes(''), 0);
 });
 
-test('this machine has memory, processors and a disk', async () => {
+test('L-307 this machine has memory, processors and a disk', async () => {
   const texts = { mounts: await readFile('/proc/self/mounts', 'utf8'), selfCgroup: await readFile('/proc/self/cgroup', 'utf8') };
   const { capacity, hugepageSizesBytes } = await readMachine(detectCgroupLayout(texts), '/');
   assert.equal(capacity.memoryBytes, totalmem());

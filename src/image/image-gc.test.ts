@@ -107,7 +107,7 @@ test('below the high threshold nothing goes (L-376)', async () => {
   assert.deepEqual(removed, ['unused']);
 });
 
-test('never removed: in use by any record, pinned, young, named by a manifest or the sandbox, from imagesDir (C-382, L-374)', async () => {
+test('never removed: in use by any record, pinned, young, named by a manifest or the sandbox, from imagesDir (C-382, L-373, L-374)', async () => {
   const digest = `sha256:${'d'.repeat(64)}`;
   const { clock, events, gc, removed, state, put, use } = setUp(
     {},

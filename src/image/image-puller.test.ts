@@ -46,7 +46,7 @@ function outcome(result: ImageResult): string {
 
 const present = 'Container image "nginx:1" already present on machine and can be accessed by the pod';
 
-test('each pull policy × image present, absent, uninspectable (C-377, L-344 … L-351)', async () => {
+test('each pull policy × image present, absent, uninspectable (C-377, L-344 … L-351, S-407 … S-410, S-412, S-413)', async () => {
   const rows: readonly {
     readonly policy: string;
     readonly image: 'present' | 'absent' | 'uninspectable' | 'unpullable';
@@ -155,7 +155,7 @@ test('without a policy the tag decides (L-347)', async () => {
   }
 });
 
-test('a constantly failing pull is tried after 10, 20, 40 … 300 s and tells its last error meanwhile (C-315, C-379, L-348, L-353)', async () => {
+test('a constantly failing pull is tried after 10, 20, 40 … 300 s and tells its last error meanwhile (C-315, C-379, L-348, L-353, S-411)', async () => {
   const { clock, runtime, events, ensure } = setUp();
   runtime.addImage('nginx:1', { present: false });
   const delays: number[] = [];

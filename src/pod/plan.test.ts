@@ -326,7 +326,7 @@ table('1.4 after the containers', [
   { name: 'finished: nothing', work: { state: 'finished' }, actions: [] },
 ]);
 
-describe('requests to end a Pod (L-036, L-039, C-221)', () => {
+describe('requests to end a Pod (L-036, L-037, L-039, C-221)', () => {
   const pod = buildPod({ terminationGracePeriodSeconds: 30 });
   const disrupted: TerminationCause = { kind: 'disrupted', reason: 'Evicted', message: 'm', conditionMessage: 'c' };
   const at = { pod, now };

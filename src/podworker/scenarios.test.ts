@@ -11,7 +11,7 @@ const exec = { exec: { command: ['/ok'] } };
 const sidecar = (change: object = {}) => buildContainer({ name: 'log', restartPolicy: 'Always', ...change });
 const onPort = (name: string) => ({ containers: [buildContainer({ name, ports: [{ containerPort: 80, hostPort: 8080 }] })] });
 
-test('a container is renamed: its successor is not refused for the port of the one that ends (L-029, C-203, C-072)', () =>
+test('a container is renamed: its successor is not refused for the port of the one that ends (L-029, S-277, C-203, C-072)', () =>
   onMachine({ process: () => ({ onTerm: 'ignore' }) }, async (m) => {
     await m.apply(staticPod('uid-1', { ...onPort('app'), terminationGracePeriodSeconds: 20 }));
     await m.apply(staticPod('uid-2', onPort('renamed')));
@@ -175,7 +175,7 @@ test("a sandbox is removed behind the agent's back: made anew, initialisation in
     assert.equal(m.status()?.phase, 'Running');
   }));
 
-test('three of one name start in the order they came; one that goes while it waits never starts (L-005, L-044, S-230, S-264, S-267, C-044, C-045, C-212)', () =>
+test('three of one name start in the order they came; one that goes while it waits never starts (L-005, L-044, S-230, S-264, S-267, S-268, C-044, C-045, C-212)', () =>
   onMachine({}, async (m) => {
     const [a, b, c, d] = [staticPod('uid-1'), staticPod('uid-2'), staticPod('uid-3'), staticPod('uid-4')];
     await m.apply(a, b, c, d);
@@ -183,7 +183,7 @@ test('three of one name start in the order they came; one that goes while it wai
     await m.apply(b, d);
     await m.advance(1_000);
     assert.deepEqual(await m.containers('uid-2'), ['app/0 running']);
-    assert.deepEqual([m.status('uid-3'), m.status('uid-4')], [undefined, undefined], 'who waits has no status (S-268)');
+    assert.deepEqual([m.status('uid-3'), m.status('uid-4')], [undefined, undefined], 'who waits has no status');
     await m.apply(d);
     await m.advance(1_000);
     assert.deepEqual(await m.containers('uid-4'), ['app/0 running']);
@@ -223,6 +223,45 @@ test('a failed probe: the event comes before the hook, then the container is end
     await m.settle();
     assert.deepEqual(m.takeDeeds(), ['stopContainer app/0 30', 'createContainer app/1', 'startContainer app/1']);
     assert.ok(!m.events.take().some((line) => line.startsWith('Normal Killing')), 'hook and stop are one kill');
+  }));
+
+test('a Pod starts whether or not the other sources have spoken (S-234)', () =>
+  onMachine({}, async (m) => {
+    m.seen.clear();
+    await m.apply(staticPod('uid-1', {}, 'web', 'file'), staticPod('uid-2', {}, 'db', 'http'));
+    assert.deepEqual([m.status('uid-1')?.phase, m.status('uid-2')?.phase], ['Running', 'Running']);
+  }));
+
+test('conditions become true one after the other (C-334)', () =>
+  onMachine({}, async (m) => {
+    m.runtime.addImage('nginx', { present: false });
+    const spec = { initContainers: [buildContainer({ name: 'prepare' })], containers: [buildContainer({ readinessProbe: exec })] };
+    const open = m.runtime.block('pullImage');
+    await m.apply(staticPod('uid-1', spec));
+    await m.advance(10_000);
+    open();
+    await m.advance(10_000);
+    await m.exit('prepare', 0);
+    await m.advance(10_000);
+    await m.probe('app', { readiness: 'success' });
+    const at = (type: string) => m.status()?.conditions?.find((condition) => condition.type === type);
+    const types = ['PodScheduled', 'PodReadyToStartContainers', 'Initialized', 'ContainersReady', 'Ready'];
+    assert.ok(types.every((type) => at(type)?.status === 'True'));
+    const times = types.map((type) => at(type)?.lastTransitionTime ?? '');
+    assert.deepEqual(times, times.slice().sort());
+    assert.equal(new Set(times).size, 3, times.join());
+  }));
+
+test('a crash loop is told, once for each wait (L-170, S-419)', () =>
+  onMachine({ process: () => ({ exitsWith: 1 }) }, async (m) => {
+    await m.apply(staticPod('uid-1'));
+    const backOff = () => m.events.take().filter((line) => line.includes('BackOff'));
+    const told = 'Warning BackOff: Back-off restarting failed container app in pod web-node1_default(uid-1)';
+    assert.deepEqual(backOff(), [told]);
+    await m.advance(9_000);
+    assert.deepEqual(backOff(), []);
+    await m.advance(2_000);
+    assert.deepEqual(backOff(), [told]);
   }));
 
 test('the last status of a removed Pod has the exit codes (L-064, S-274)', () =>
@@ -296,7 +335,7 @@ test('postStart runs once initialisation is over, and holds up the next containe
     assert.deepEqual(m.takeDeeds(), ['createContainer side/0', 'startContainer side/0']);
   }));
 
-test('SIGTERM is ignored: killed after the grace, exit code 137 (L-449, C-279)', () =>
+test('SIGTERM is ignored: killed after the grace, exit code 137 (L-449, S-427, C-279)', () =>
   onMachine({ process: () => ({ onTerm: 'ignore' }) }, async (m) => {
     const spec = { restartPolicy: 'Never' as const, terminationGracePeriodSeconds: 5, activeDeadlineSeconds: 10 };
     await m.apply(staticPod('uid-1', spec));
@@ -305,5 +344,5 @@ test('SIGTERM is ignored: killed after the grace, exit code 137 (L-449, C-279)',
     await m.advance(200);
     const { exitCode, reason } = m.status()?.containerStatuses?.[0]?.state?.terminated ?? {};
     assert.deepEqual([exitCode, reason], [137, 'Error']);
-    assert.deepEqual([m.status()?.phase, m.status()?.reason], ['Failed', 'DeadlineExceeded'], 'S-427');
+    assert.deepEqual([m.status()?.phase, m.status()?.reason], ['Failed', 'DeadlineExceeded']);
   }));

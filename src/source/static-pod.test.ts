@@ -264,7 +264,7 @@ test('S-084 JSON and YAML, any order of keys, with or without comments: the same
   );
 });
 
-test('a decoded manifest, written and decoded again, is the same', () => {
+test('C-019 a decoded manifest, written and decoded again, is the same', () => {
   fc.assert(
     fc.property(manifest, (value) => {
       const [first] = decodeManifest(bytes(JSON.stringify(value)));

@@ -315,7 +315,7 @@ describe('the agent on its private containerd', { skip: whyNoContainerd() }, () 
     await agent.gone('host');
   });
 
-  it('stops in order with exit code 0, containers running on', async () => {
+  it('stops in order with exit code 0, containers running on (L-501, H-346, H-477, C-522)', async () => {
     const pod = await agent.ready('static-web');
     const container = await agent.running(uidOf(pod));
     assert.equal(await agent.end('SIGTERM'), 0, agent.output);
