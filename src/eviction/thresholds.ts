@@ -78,7 +78,9 @@ export function judge(signals: Signals, settings: ThresholdSettings, before: Pre
   }
   const lasts = (kind: keyof Pressure): boolean => {
     const at = seenAt.get(kind);
-    return at !== undefined && (at === now || now - at < settings.evictionPressureTransitionPeriodMs);
+    if (at === undefined) return false;
+    // Seen in the future: the clock was set back.
+    return at === now || (now > at && now - at < settings.evictionPressureTransitionPeriodMs);
   };
   return {
     pressure: { memory: lasts('memory'), disk: lasts('disk'), pid: lasts('pid') },

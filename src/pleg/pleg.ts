@@ -143,7 +143,12 @@ export class Pleg {
       this.#echoes = this.#echoes.filter((at) => at > clock.now());
       const [echo] = this.#echoes;
       if (echo !== undefined) this.#requestRelist(echo - clock.now());
-      while (clock.now() < this.#relistDueAt) await this.#pause(this.#relistDueAt - clock.now(), signal);
+      for (;;) {
+        const leftMs = this.#relistDueAt - clock.now();
+        // More than was ever asked for: the clock was set back meanwhile.
+        if (leftMs <= 0 || leftMs > this.#safetyRelistMs) break;
+        await this.#pause(leftMs, signal);
+      }
     }
   }
 

@@ -64,6 +64,9 @@ export interface BackoffOptions {
 
 export const defaultBackoff: BackoffOptions = { initialMs: 10_000, maxMs: 300_000, resetMs: 600_000 };
 
+/** What the runtime's timestamps may be ahead of the time of a plan. */
+const clockSlackMs = 1_000;
+
 export interface Backoff {
   /** Not to be started before this time; undefined when it may be started now. */
   readonly until: Instant | undefined;
@@ -98,5 +101,7 @@ export function crashBackoff(
   if (isStale) return { ...none, nextMs: initialMs };
   const delayMs = Math.min(entryMs, options.maxMs);
   const nextMs = Math.min(entryMs * 2, options.maxMs);
-  return now < finishedAt + delayMs ? { until: finishedAt + delayMs, delayMs, nextMs } : { until: undefined, delayMs, nextMs };
+  // An end in the future: the clock was set back since, and nothing is known of how long ago it was.
+  const isWaiting = now < finishedAt + delayMs && finishedAt <= now + clockSlackMs;
+  return isWaiting ? { until: finishedAt + delayMs, delayMs, nextMs } : { until: undefined, delayMs, nextMs };
 }

@@ -65,6 +65,7 @@ export class PodWorker {
   #isAwake = true;
   #wakeUp: () => void = () => undefined;
   #notes: readonly PlanNote[] = [];
+  #plannedAt: Instant = Number.NEGATIVE_INFINITY;
   /** The status as last kept. */
   #kept = '';
   /** Rounds in a row that a fault of ours ended. */
@@ -188,6 +189,9 @@ export class PodWorker {
     if (this.#work.state === 'sync') prober.sync(this.#pod, observed, this.#memory.status);
     else prober.beginTermination(this.uid);
     const now = clock.now();
+    // The clock was set back: times that failures are to be waited for until may be days away.
+    if (now < this.#plannedAt) this.#memory = { ...this.#memory, failures: new Map() };
+    this.#plannedAt = now;
     const options = planOptions();
     const startTime = this.#memory.startTime ?? firstSeen(observed) ?? now;
     this.#memory = { ...forgetGone(this.#memory, observed), startTime };

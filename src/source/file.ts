@@ -123,7 +123,8 @@ export class FileSource implements PodSource {
       let rescanAt = startedAt;
       while (!signal.aborted) {
         const isWatched = await watches.attach();
-        const isRescan = clock.now() >= rescanAt;
+        // Further away than it was ever set: the clock was set back.
+        const isRescan = clock.now() >= rescanAt || rescanAt - clock.now() > this.#options.fileCheckFrequencyMs;
         if (isRescan) rescanAt = clock.now() + this.#options.fileCheckFrequencyMs;
         await this.#look({ isWatched: isWatched && last !== undefined, isRescan });
         if (signal.aborted) return;

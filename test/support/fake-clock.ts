@@ -2,7 +2,7 @@
 import type { Clock, Instant } from '../../src/std/clock.ts';
 
 interface Sleeper {
-  readonly at: Instant;
+  at: Instant;
   readonly wake: () => void;
 }
 
@@ -48,6 +48,12 @@ export class FakeClock implements Clock {
       signal.addEventListener('abort', onAbort, { once: true });
       this.#sleepers.push(sleeper);
     });
+  }
+
+  /** The wall clock is set, forward or back. Sleepers do not notice, as timers do not. */
+  jump(ms: number): void {
+    this.#now += ms;
+    for (const sleeper of this.#sleepers) sleeper.at += ms;
   }
 
   /** Moves time forward, waking every sleeper that is due, each at its own time, and lets their continuations run. */
