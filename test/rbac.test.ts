@@ -77,7 +77,7 @@ const facts: NodeFacts = {
   readyProblems: [],
 };
 
-test('deploy/rbac.yaml grants what the agent asks for, and nothing else', async (t) => {
+test('S-354: deploy/rbac.yaml grants what the agent asks for, and nothing else', async (t) => {
   const w = apiWorld();
   const dir = await mkdtemp(path.join(tmpdir(), 'pinpod-rbac-'));
   t.after(() => rm(dir, { recursive: true }));

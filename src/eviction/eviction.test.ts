@@ -104,7 +104,7 @@ function scene(change: Partial<EvictionSettings>, run: (s: Scene) => Promise<voi
   });
 }
 
-test('short of memory: one Pod at a time in order, critical ones never, and all come back when it is over (L-505, L-506, C-399, D4)', () =>
+test('short of memory: one Pod at a time in order, critical ones never, and all come back when it is over (L-505, L-506, S-441, C-399, D4)', () =>
   scene({}, async (s) => {
     const { m } = s;
     await s.pass(20);

@@ -4,7 +4,7 @@ import { nodeName, runningStatus, staticPod } from '../../test/support/mirror-fi
 import type { Pod as ApiPod, PodStatus } from '../api/gen/kubernetes.ts';
 import { ownerOf, ownStatus, toMirrorPod, toStatusPatch } from './mirror-object.ts';
 
-test('S-290 … S-293: the mirror is the static Pod with one annotation more and the Node as its owner', () => {
+test('S-290 … S-293, S-295: the mirror is the static Pod with one annotation more and the Node as its owner', () => {
   const pod = staticPod('0f3c');
   const manifest = {
     ...pod,

@@ -23,9 +23,13 @@ function mirrorOf(of: Pod, metadata: ApiPod['metadata'] = {}): ApiPod {
 }
 
 const plans: readonly [string, Parameters<typeof planMirror>[0], ReturnType<typeof planMirror>][] = [
-  ['C-042: no mirror is known: create', { views: [view(pod)], mirror: undefined, node, isOrphan: false }, { type: 'create', pod, owner }],
   [
-    'C-037: no Node: wait',
+    'C-042, S-298: no mirror is known: create',
+    { views: [view(pod)], mirror: undefined, node, isOrphan: false },
+    { type: 'create', pod, owner },
+  ],
+  [
+    'C-037, S-307: no Node: wait',
     { views: [view(pod)], mirror: undefined, node: undefined, isOrphan: true },
     { type: 'wait', pod, cause: 'node-missing', message: 'the Node object is not known (not registered yet?)' },
   ],
@@ -70,7 +74,7 @@ const plans: readonly [string, Parameters<typeof planMirror>[0], ReturnType<type
     { type: 'status', view: view(pod, 'terminating', true), mirror: mirrorOf(pod) },
   ],
   [
-    'S-322: no new mirror for a Pod on its way out',
+    'S-299, S-322: no new mirror for a Pod on its way out',
     { views: [view(pod, 'terminating', true)], mirror: undefined, node, isOrphan: true },
     { type: 'nothing' },
   ],
@@ -88,6 +92,11 @@ const plans: readonly [string, Parameters<typeof planMirror>[0], ReturnType<type
     'S-311: then the successor replaces it',
     { views: [view(pod, 'terminated', true), view(next)], mirror: mirrorOf(pod), node, isOrphan: true },
     { type: 'delete', mirror: mirrorOf(pod), why: 'stale' },
+  ],
+  [
+    'a Pod that completed, or was refused, has a mirror as well (differs from S-299, S-318, S-348)',
+    { views: [view(pod, 'terminated')], mirror: undefined, node, isOrphan: true },
+    { type: 'create', pod, owner },
   ],
   [
     'a Pod that completed keeps its mirror',
@@ -112,7 +121,7 @@ function setUp(t: TestContext, options: { readonly isOrphan?: boolean; readonly 
   return { ...world, mirrors, state, mirror, start: () => mirrors.start(group) };
 }
 
-test('created with its status in full, and then no request more', async (t) => {
+test('S-331, S-332: created, then its status in full, and then no request more', async (t) => {
   const w = setUp(t);
   w.start();
   w.status.publish(pod, runningStatus);
@@ -222,7 +231,7 @@ test('a machine that deletes the mirror again and again is not answered in kind'
   assert.ok(w.double.count('POST', '/pods') <= 8, `${w.double.count('POST', '/pods')} creations in a minute`);
 });
 
-test('C-040, C-053, C-059 … C-061: a changed manifest replaces the mirror, of generation 1, when the old Pod has stopped', async (t) => {
+test('C-040, C-053, C-059 … C-061, C-065, S-296: a changed manifest replaces the mirror, of generation 1, when the old Pod has stopped', async (t) => {
   const w = setUp(t);
   w.start();
   w.status.publish(pod, runningStatus);
@@ -488,7 +497,7 @@ test('C-093, C-094: down at start and later; removal and replacement meanwhile c
   assert.deepEqual(w.faults.list(), []);
 });
 
-test('a create whose answer was lost is found again, not made twice', async (t) => {
+test('S-302: a create whose answer was lost is found again, not made twice', async (t) => {
   const w = setUp(t);
   let lose = true;
   w.double.rules = [
@@ -505,7 +514,7 @@ test('a create whose answer was lost is found again, not made twice', async (t) 
   assert.equal(w.double.count('DELETE', '/pods'), 0);
 });
 
-test('409 on a status patch: the new object of that name is read and gets the status', async (t) => {
+test('S-333, S-335, C-049: 409 on a status patch: the new object of that name is read and gets the status', async (t) => {
   const w = setUp(t);
   let conflict = true;
   w.double.rules = [

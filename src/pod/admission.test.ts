@@ -349,7 +349,12 @@ const rows: readonly Row[] = [
   },
 
   // Pressure and shutdown.
-  { title: 'S-450, L-507: static Pods pass under pressure', asked: pod('a'), on: { pressure: ['DiskPressure'] }, expected: 'admitted' },
+  {
+    title: 'S-096, S-450, L-507, L-512: static Pods pass under pressure',
+    asked: pod('a'),
+    on: { pressure: ['DiskPressure'] },
+    expected: 'admitted',
+  },
   {
     title: 'L-507: others do not',
     asked: asking('a', { cpu: '1' }),
@@ -369,7 +374,7 @@ const rows: readonly Row[] = [
     expected: 'admitted',
   },
   {
-    title: 'L-507: critical ones pass',
+    title: 'L-507, S-096: critical ones pass',
     asked: pod('a', { priorityClassName: 'system-cluster-critical' }),
     on: { pressure: ['PIDPressure'], criticalPods: 'byPriority' },
     expected: 'admitted',
@@ -395,6 +400,48 @@ for (const { title, asked, active = [], on = {}, expected } of rows) {
     assert.equal(said[answer.kind](), expected);
   });
 }
+
+test('admission: of everything that stands in the way the first is told (S-446, S-463)', () => {
+  const spec: PodSpec = {
+    containers: [
+      buildContainer({
+        ports: [{ containerPort: 80, hostPort: 80 }],
+        resources: { requests: { cpu: '100' } },
+        securityContext: { appArmorProfile: { type: 'RuntimeDefault' } },
+      }),
+    ],
+    nodeSelector: { zone: 'b' },
+    os: { name: 'windows' },
+    securityContext: { sysctls: [{ name: 'kernel.msgmax', value: '1' }] },
+  };
+  const bad: AdmissionNode = {
+    ...node,
+    pressure: ['DiskPressure'],
+    criticalPods: 'byPriority',
+    appArmor: { isEnabled: false, loadedProfiles: undefined },
+    isShuttingDown: true,
+  };
+  const mended: readonly [string, Partial<PodSpec>, Partial<AdmissionNode>][] = [
+    ['Evicted', {}, { pressure: [] }],
+    ['SysctlForbidden', { securityContext: {} }, {}],
+    ['PodOSNotSupported', { os: { name: 'linux' } }, {}],
+    ['NodeAffinity', { nodeSelector: {} }, {}],
+    ['NodePorts', {}, {}],
+    ['AppArmor', {}, { appArmor: node.appArmor }],
+    ['NodeShutdown', {}, { isShuttingDown: false }],
+    ['OutOfcpu', {}, {}],
+  ];
+  let asked = spec;
+  let on = bad;
+  let active: readonly ActivePod[] = [{ pod: onPort('other', 80), isEnding: false }];
+  for (const [reason, change, nodeChange] of mended) {
+    const answer = admitPod(pod('a', asked), active, on);
+    assert.equal(answer.kind === 'refused' ? answer.reason : answer.kind, reason);
+    asked = { ...asked, ...change };
+    on = { ...on, ...nodeChange };
+    if (reason === 'NodePorts') active = [];
+  }
+});
 
 for (const [reason, now, expected] of [
   ['Evicted', {}, true],

@@ -84,7 +84,7 @@ test('an hour without a repeat ends an event; the next one is new', async () => 
   );
 });
 
-test('many messages of one reason become one event, and the number of events is bounded', () => {
+test('S-404: many messages of one reason become one event, and the number of events is bounded', () => {
   const { store } = setUp({ maxEvents: 15 });
   for (let i = 0; i < 30; i++) store.record(pod, 'Warning', 'Unhealthy', `probe failed: ${i}`);
   assert.equal(store.list().length, 11);

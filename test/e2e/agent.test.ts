@@ -248,7 +248,7 @@ describe('the agent on its private containerd', { skip: whyNoContainerd() }, () 
     await agent.gone('edited');
   });
 
-  it('removes a Pod whose file is moved away, and runs it when it is back', async () => {
+  it('removes a Pod whose file is moved away, and runs it when it is back (C-071)', async () => {
     const uid = uidOf(await agent.ready('static-web'));
     const podDir = path.join(agent.rootDir, 'pods', uid);
     assert.ok(readdirSync(podDir).length > 0);

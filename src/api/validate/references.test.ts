@@ -44,7 +44,7 @@ const rows: readonly (readonly [rule: string, spec: JsonObject, expected: readon
     ['spec.volumes[0].rbd.secretRef: secrets'],
   ],
   ['S-216 rbd without a secret', v({ rbd: { monitors: ['m'], image: 'i' } }), []],
-  ['S-213 resource claims', { resourceClaims: [{ name: 'r', resourceClaimName: 'r' }] }, ['spec.resourceClaims: resourceclaims']],
+  ['S-213 C-021 resource claims', { resourceClaims: [{ name: 'r', resourceClaimName: 'r' }] }, ['spec.resourceClaims: resourceclaims']],
   ['S-214 csi', v({ csi: { driver: 'd' } }), ['spec.volumes[0].csi: csidrivers (via CSI volumes)']],
   ['S-214 glusterfs', v({ glusterfs: { endpoints: 'e', path: 'p' } }), ['spec.volumes[0].glusterfs: endpoints (via glusterFS volumes)']],
   ['S-214 claim', v({ persistentVolumeClaim: { claimName: 'c' } }), ['spec.volumes[0].persistentVolumeClaim: persistentvolumeclaims']],
