@@ -198,6 +198,25 @@ for (const [title, own, shared, node, expected] of [
   });
 }
 
+test('L-264 a privileged container is sent its profile all the same', () => {
+  const own = security({ privileged: true, seccompProfile: { type: 'RuntimeDefault' } });
+  assert.deepEqual([own.privileged, own.seccomp], [true, { type: 'RuntimeDefault' }]);
+});
+
+test('L-273 in a user namespace users and groups are those inside', () => {
+  const ids = [{ hostId: 65_536, containerId: 0, length: 65_536 }];
+  const found = security(
+    { runAsUser: 1000 },
+    { hostUsers: false, securityContext: { fsGroup: 2000 } },
+    {
+      users: { uids: ids, gids: ids },
+      node: buildNode({ runtimeHandlers: [{ name: '', recursiveReadOnlyMounts: false, userNamespaces: true }] }),
+    },
+  );
+  assert.deepEqual([found.runAsUser, found.supplementalGroups], [1000, [2000]]);
+  assert.deepEqual(found.namespaceOptions.user, { mode: 'pod', uids: ids, gids: ids });
+});
+
 test('L-263 Localhost without a profile is an error', () => {
   const message = failure(buildContainer({ securityContext: { seccompProfile: { type: 'Localhost' } } }));
   assert.equal(message, 'localhostProfile must be set if seccompProfile type is Localhost.');

@@ -29,6 +29,11 @@ test('L-222 … L-224, C-354 chained, forward, escaped and unknown references', 
   assert.deepEqual(problems, []);
 });
 
+test('L-225, S-395 there are no service variables, whatever enableServiceLinks says', () => {
+  for (const enableServiceLinks of [true, false])
+    assert.deepEqual(env([{ name: 'A', value: 'a' }], { spec: { enableServiceLinks } }).values, { A: 'a' });
+});
+
 test('L-223 values from sources are not expanded', () => {
   const { values } = env([
     { name: 'A', value: 'a' },

@@ -530,6 +530,17 @@ describe('10.5 addresses, start time, class', () => {
     assert.deepEqual([status.podIP, status.hostIP, status.hostIPs], ['192.0.2.7', '192.0.2.7', [{ ip: '192.0.2.7' }]]);
   });
 
+  test('times are whole seconds (L-484)', () => {
+    const status = statusOf({ memory: { startTime: now + 1.9 }, now: now + 999.9, containers: [app({ startedAt: now - 0.5 })] });
+    const times = [
+      status.startTime,
+      status.containerStatuses?.[0]?.state?.running?.startedAt,
+      ...(status.conditions ?? []).map((condition) => condition.lastTransitionTime),
+    ];
+    for (const time of times) assert.match(time ?? '', /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/);
+    assert.deepEqual([...new Set(times)].sort(), [at(now - 1), at(now)]);
+  });
+
   test('start time and class (L-487, L-488)', () => {
     const status = statusOf();
     assert.equal(status.startTime, at(now - 200_000));

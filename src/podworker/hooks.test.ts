@@ -154,6 +154,15 @@ test('sleep takes its seconds, and no longer than the grace (C-280, L-428, L-437
   assert.deepEqual(events.take(), []);
 });
 
+test('tcpSocket cannot be run (L-429)', async () => {
+  const { runner, events } = setUp();
+  assert.deepEqual(await runner.postStart(request({ tcpSocket: { port: 80 } }), { signal }), {
+    kind: 'failed',
+    message: 'Cannot run handler: invalid handler: {"tcpSocket":{"port":80}}',
+  });
+  assert.deepEqual(events.take(), ['Warning FailedPostStartHook: PostStartHook failed']);
+});
+
 test('a failed preStop is told (L-438); an abort by the caller rejects with its reason', async () => {
   const failing = setUp(async () => result(1));
   const failed = await failing.runner.preStop({ ...request({ exec: { command: ['x'] } }), timeoutSeconds: 10 }, { signal });

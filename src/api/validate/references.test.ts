@@ -50,7 +50,7 @@ const rows: readonly (readonly [rule: string, spec: JsonObject, expected: readon
   ['S-214 claim', v({ persistentVolumeClaim: { claimName: 'c' } }), ['spec.volumes[0].persistentVolumeClaim: persistentvolumeclaims']],
   ['S-214 ephemeral', v({ ephemeral: {} }), ['spec.volumes[0].ephemeral: persistentvolumeclaims (via ephemeral volumes)']],
   [
-    'S-214 S-215 projected',
+    'S-214 S-215 C-020 projected',
     v({
       projected: {
         sources: [
