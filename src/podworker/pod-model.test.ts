@@ -30,10 +30,12 @@ type Step =
   | { readonly kind: 'powerLoss' }
   | { readonly kind: 'fault'; readonly method: keyof Runtime; readonly isAway: boolean; readonly times: number }
   | { readonly kind: 'liveness'; readonly isFailing: boolean }
+  | { readonly kind: 'evict'; readonly name: string }
   | { readonly kind: 'restart' }
   | { readonly kind: 'dieAfter'; readonly deeds: number }
   | { readonly kind: 'advance'; readonly ms: number };
 
+const evicted = { kind: 'disrupted', reason: 'Evicted', message: 'The node was low', conditionMessage: 'low' } as const;
 const names = fc.constantFrom('web', 'db');
 const shapes: fc.Arbitrary<Shape> = fc.record({
   policy: fc.constantFrom('Always', 'OnFailure', 'Never'),
@@ -71,6 +73,7 @@ const steps: fc.Arbitrary<Step> = fc.oneof(
     }),
   },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant('liveness' as const), isFailing: fc.boolean() }) },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant('evict' as const), name: names }) },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant('restart' as const) }) },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant('dieAfter' as const), deeds: fc.integer({ min: 1, max: 6 }) }) },
   { weight: 4, arbitrary: fc.record({ kind: fc.constant('advance' as const), ms: fc.constantFrom(100, 1_000, 6_000, 40_000) }) },
@@ -187,6 +190,7 @@ class Watch {
     if (sandboxes.find(({ id }) => id === record.sandboxId)?.state !== 'ready') return true;
     if (containerHash(container) !== record.annotations[criKeys.hash]) return true;
     if (this.#m.probes.get(record.name)?.liveness === 'failure') return true;
+    if (this.#m.agent.status.get(record.podUid)?.status.reason === 'Evicted') return true;
     // A finished Pod ends its sidecars.
     const isOver = pod.spec.containers.every(({ name }) =>
       containers.some((other) => other.podUid === record.podUid && other.name === name && other.state === 'exited'),
@@ -273,6 +277,11 @@ class Driver {
         else m.probes.delete('app');
         m.agent.workers.wakeAll();
         return await m.settle();
+      case 'evict': {
+        const uid = this.#current(step.name)?.metadata.uid;
+        if (uid !== undefined) m.agent.workers.terminate(uid, evicted, 1);
+        return await m.settle();
+      }
       case 'restart':
         await m.crash();
         return await this.#start();
