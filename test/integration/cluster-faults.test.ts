@@ -204,7 +204,7 @@ function ready(agent: FakeAgent, name: string, image: string): Promise<true> {
 
 describe('an API server that is', { concurrency: true }, () => {
   for (const fault of faults) {
-    it(`${fault.what}: Pods are unaffected, the cause is said, requests are few, and it heals`, { timeout: 400_000 }, async (t) => {
+    it(`${fault.what}: Pods are unaffected, the cause is said, requests are few, and it heals`, { timeout: 110_000 }, async (t) => {
       const w = await setUp(t);
       const { agent, double } = w;
       await fault.begin(w);
@@ -231,10 +231,10 @@ describe('an API server that is', { concurrency: true }, () => {
         assert.ok(told.length > 0, `an Event of ${cause}`);
       }
       // Let it last, so that a storm would show.
-      await systemClock.sleep(Math.max(0, began + 20_000 - systemClock.now()), signal);
-      const perMinute = (double.requests.length / (systemClock.now() - began)) * 60_000;
-      t.diagnostic(`${fault.what}: ${double.requests.length} requests, ${perMinute.toFixed(0)} a minute`);
-      assert.ok(perMinute < 240, `${perMinute} requests a minute`);
+      await systemClock.sleep(Math.max(0, began + 12_000 - systemClock.now()), signal);
+      // Joining, and three changes of Pods, take some forty by themselves.
+      t.diagnostic(`${fault.what}: ${double.requests.length} requests in 12 s`);
+      assert.ok(double.requests.length < 80, `${double.requests.length} requests`);
       const mirror = double.get('pods', 'default', `a-${nodeName}`);
       assert.equal(mirror !== undefined, fault.isShown === true, 'the mirror while it lasts');
 
@@ -244,9 +244,17 @@ describe('an API server that is', { concurrency: true }, () => {
         const shown = double.get('pods', 'default', `a-${nodeName}`);
         return shown?.['spec']?.containers[0]?.image === 'registry/a:2' && shown['status']?.phase === 'Running' ? true : undefined;
       });
-      await until('doctor is content', async () => ((await w.say()).length === 0 ? true : undefined), 200_000);
-      assert.equal(double.objects('pods').length, 1, 'nothing is left of what came and went meanwhile');
-      assert.equal((await pods(agent)).length, 1);
+      // News of it are Events: their way is open as well.
+      agent.put('c.json', manifest('c', 'registry/c:1'));
+      await until('doctor is content', async () => ((await w.say()).length === 0 ? true : undefined));
+      const shown = (): string =>
+        String(
+          double
+            .objects('pods')
+            .map((pod) => pod.metadata.name)
+            .sort(),
+        );
+      await until('nothing is left of what came and went meanwhile', () => (shown() === `a-${nodeName},c-${nodeName}` ? true : undefined));
     });
   }
 });
