@@ -15,6 +15,7 @@ import { startCluster } from './cluster.ts';
 import { connectGiven, connectRuntime } from './connect-runtime.ts';
 import { startHousekeeping } from './housekeeping.ts';
 import { createImagePuller } from './images.ts';
+import { applyKernelSettings } from './kernel-settings.ts';
 import { Lifetime } from './lifetime.ts';
 import { PrometheusMetrics } from './metrics.ts';
 import { startNodeCare } from './node-care.ts';
@@ -86,6 +87,8 @@ export class Agent {
     const { config } = loaded;
     const { clock } = this.#deps;
     const base = await this.#base(life);
+    const kernel = { protect: config.protectKernelDefaults, set: config.kernelSettings === 'set', root: '/proc/sys' };
+    await applyKernelSettings(kernel, { log: base.logger });
 
     const given = this.#deps.runtime;
     const connection = given === undefined ? await connectRuntime({ loaded, env }, base, life) : await connectGiven(given, base, life);

@@ -21,11 +21,13 @@ export function startHousekeeping(deps: HousekeepingDeps, life: Lifetime): Image
   const { engine, podConfig, reload } = deps;
   life.spawn('admission', (o) => engine.admission.run(o));
   life.spawn('garbage collection', (o) => engine.records.run(o));
+  const { nodeCgroups } = engine;
+  if (nodeCgroups !== undefined) life.spawn('node cgroups', (o) => nodeCgroups.run(o));
   const leftovers = new Leftovers({
     ...deps,
     volumes: engine.volumes,
     cgroups: engine.cgroups,
-    knownPods: () => (podConfig.allSourcesSeen ? engine.workers.knownPods() : undefined),
+    whileUnknown: async (uid, work) => podConfig.allSourcesSeen && (await engine.workers.whileUnknown(uid, work)),
   });
   life.spawn('leftovers', (o) => leftovers.run(o));
   const { config } = reload;

@@ -4,13 +4,14 @@ import path from 'node:path';
 import { realCgroupFiles } from '../cgroup/cgroup-files.ts';
 import type { CgroupLayout } from '../cgroup/layout.ts';
 
+import { NodeCgroups } from '../cgroup/node-cgroups.ts';
 import { PodCgroups } from '../cgroup/pod-cgroups.ts';
 import { systemctlSlices } from '../cgroup/systemd.ts';
 import type { AgentConfig } from '../config/agent-config.ts';
 import type { ImagePuller } from '../image/image-puller.ts';
 import { Pleg } from '../pleg/pleg.ts';
 import type { PlanOptions } from '../pod/draft.ts';
-import type { CgroupFacts, NodeFacts } from '../pod/node-facts.ts';
+import type { CgroupFacts, NodeAmounts, NodeFacts } from '../pod/node-facts.ts';
 import { defaultBackoff } from '../pod/restart-policy.ts';
 import type { PodConfig } from '../podconfig/pod-config.ts';
 import { ContainerLogLinks } from '../podworker/container-log-links.ts';
@@ -25,7 +26,6 @@ import { readTerminationMessage } from '../podworker/termination-message.ts';
 import { Prober } from '../prober/prober.ts';
 import type { CallOptions, RuntimeVersion } from '../runtime/runtime.ts';
 import type { StatusStore } from '../status/status-store.ts';
-import { messageOf } from '../std/errors.ts';
 import { signalProcess } from '../std/process.ts';
 import { programMounter } from '../volume/mounter.ts';
 import { findIdRange, UserNamespaces } from '../volume/user-namespaces.ts';
@@ -33,7 +33,7 @@ import { Volumes } from '../volume/volumes.ts';
 import type { AgentBase } from './base.ts';
 import type { RuntimeConnection } from './connect-runtime.ts';
 import { NodeAdmission } from './node-admission.ts';
-import type { NodeFactsReader } from './node-facts.ts';
+import { allocatable, type NodeFactsReader } from './node-facts.ts';
 import { RuntimeState } from './runtime-state.ts';
 
 export interface PodEngineOptions {
@@ -61,6 +61,8 @@ export interface PodEngine {
   readonly state: RuntimeState;
   readonly volumes: Volumes;
   readonly cgroups: CgroupPort;
+  /** Undefined where `cgroupsPerQOS` is off. */
+  readonly nodeCgroups: NodeCgroups | undefined;
   readonly records: GarbageCollector;
   readonly admission: NodeAdmission;
   readonly planOptions: () => PlanOptions;
@@ -68,10 +70,25 @@ export interface PodEngine {
 
 /** A ConfigError when the ids for user namespaces cannot be told (L-271). */
 export async function createPodEngine(options: PodEngineOptions, deps: PodEngineDeps, callOptions: CallOptions): Promise<PodEngine> {
-  const { config, facts } = options;
+  const { config, cgroup, facts } = options;
   const { runtime, clock, random, logger, events, podConfig, node, reload } = deps;
   const agentStartedAt = clock.now();
-  const cgroups = await podCgroups(options, deps);
+  const podCgroups = cgroup.perQos ? await makePodCgroups(options, deps) : undefined;
+  const cgroups = podCgroups ?? noCgroups;
+  let workers: PodWorkers | undefined;
+  const isEnforced = config.enforceNodeAllocatable.includes('pods');
+  const nodeCgroups =
+    podCgroups === undefined
+      ? undefined
+      : new NodeCgroups(
+          { limit: nodeLimit(options, isEnforced), isEnforced, pidsLimit: -1, node: nodeObject(config) },
+          {
+            ...{ cgroups: podCgroups, events, clock, logger },
+            facts: () => node.read(),
+            active: () => (workers?.active() ?? []).map(({ pod }) => pod.spec),
+          },
+        );
+  await nodeCgroups?.start();
   const volumes = new Volumes({ rootDir: config.rootDir }, { mounter: programMounter, clock, random, log: logger });
   const idsPerPod = config.userNamespacesIdsPerPod;
   const users = new UserNamespaces(
@@ -86,14 +103,17 @@ export async function createPodEngine(options: PodEngineOptions, deps: PodEngine
   );
 
   // Those below need each other by way of the workers, which exist only after them.
-  let workers: PodWorkers | undefined;
   const wake = (uid: string): void => workers?.wake(uid);
   const wakeAll = (): void => workers?.wakeAll();
   const records = new GarbageCollector(
     { minimumAgeMs: 0, maxPerContainer: 1, maxContainers: -1, node: nodeObject(config) },
     {
       ...{ runtime, clock, events, logger, hooks, logs, links },
-      pods: { sourcesReady: () => podConfig.allSourcesSeen, isDisposable: (uid) => workers?.isDisposable(uid) ?? false },
+      pods: {
+        sourcesReady: () => podConfig.allSourcesSeen,
+        isDisposable: (uid) => workers?.isDisposable(uid) ?? false,
+        isLeftAlone: (uid) => workers?.isLeftAlone(uid) ?? true,
+      },
     },
   );
   const pleg = new Pleg({}, { ...deps, onChange: wake, onRecovered: wakeAll });
@@ -131,7 +151,7 @@ export async function createPodEngine(options: PodEngineOptions, deps: PodEngine
       mayReturn: (reason) => admission.mayReturn(reason),
     },
   );
-  return { workers, pleg, prober, state, volumes, cgroups, records, admission, planOptions };
+  return { workers, pleg, prober, state, volumes, cgroups, nodeCgroups, records, admission, planOptions };
 }
 
 /** What Events about the node itself are told of. */
@@ -139,13 +159,11 @@ export function nodeObject(config: AgentConfig) {
   return { kind: 'Node' as const, namespace: '', name: config.nodeName, uid: config.nodeName };
 }
 
-const noCgroups: CgroupPort = { ensure: async () => undefined, remove: async () => undefined };
+const noCgroups: CgroupPort = { ensure: async () => true, remove: async () => undefined };
 
-/** The QoS tree with the node's limits set, or nothing where `cgroupsPerQOS` is off. */
-async function podCgroups({ config, layout, cgroup, facts }: PodEngineOptions, { clock, logger }: AgentBase): Promise<CgroupPort> {
-  if (!cgroup.perQos) return noCgroups;
+async function makePodCgroups({ layout, cgroup }: PodEngineOptions, { clock, logger }: AgentBase): Promise<PodCgroups> {
   const usesSystemd = cgroup.driver === 'systemd' && (await exists('/run/systemd/system'));
-  const cgroups = new PodCgroups(
+  return new PodCgroups(
     { layout, cgroup },
     {
       files: realCgroupFiles,
@@ -155,9 +173,12 @@ async function podCgroups({ config, layout, cgroup, facts }: PodEngineOptions, {
       ...(usesSystemd ? { slices: systemctlSlices } : {}),
     },
   );
-  const limit = config.enforceNodeAllocatable.includes('pods') ? facts.allocatable : facts.capacity;
-  await cgroups.start(facts, limit, -1).catch((error: unknown) => logger.warn('node limits cannot be set', { error: messageOf(error) }));
-  return cgroups;
+}
+
+/** L-302: capacity without what is reserved; what evictions keep free is not taken from it. */
+function nodeLimit({ config, facts }: PodEngineOptions, isEnforced: boolean): NodeAmounts {
+  const { systemReserved, kubeReserved } = config;
+  return isEnforced ? allocatable(facts.capacity, { systemReserved, kubeReserved, evictionHard: {} }) : facts.capacity;
 }
 
 async function exists(file: string): Promise<boolean> {

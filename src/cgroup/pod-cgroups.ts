@@ -77,14 +77,16 @@ export class PodCgroups {
 
   /**
    * Makes the Pod's cgroup with its limits before its sandbox (L-292). Limits are written again to one that exists: the
-   * agent may have died between the two.
+   * agent may have died between the two. Answers whether it was there.
    */
-  async ensure(pod: Pod, node: NodeFacts): Promise<void> {
+  async ensure(pod: Pod, node: NodeFacts): Promise<boolean> {
+    const wasThere = await this.exists(pod);
     const name = podCgroup(pod, this.#cgroup.root);
     const values = podCgroupValues(pod.spec, node);
     await this.#startSlice(name, values);
     await this.#make(name);
     await this.#write(name, values);
+    return wasThere;
   }
 
   /** Whether the Pod's cgroup is there in every hierarchy it must be in (L-299, C-374). */

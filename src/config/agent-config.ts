@@ -153,6 +153,7 @@ export interface AgentConfig {
   readonly failCgroupV1: boolean;
   readonly failSwapOn: boolean;
   readonly swapBehavior: SwapBehavior;
+  readonly kernelSettings: 'keep' | 'set';
   readonly protectKernelDefaults: boolean;
   readonly localStorageCapacityIsolation: boolean;
   /** Signal (`memory.available`) → threshold, defaults merged in by H-327. */

@@ -651,6 +651,12 @@ const rows: Rows = {
     zeroIsUnset: true,
     help: 'whether containers may swap',
   },
+  kernelSettings: {
+    agent: 'kernelSettings',
+    kind: kinds.oneOf('keep', 'set'),
+    default: 'keep',
+    help: 'set: give the machine the kernel settings a kubelet gives it',
+  },
   protectKernelDefaults: {
     kubelet: 'protectKernelDefaults',
     flag: '!protect-kernel-defaults',

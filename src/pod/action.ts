@@ -2,8 +2,11 @@
 import type { LifecycleHandler } from '../api/gen/kubernetes.ts';
 
 export type Action =
-  | { readonly type: 'CreatePodCgroup' }
+  /** `hasRunning`: regular containers run already, so a cgroup that is missing means they run outside it (L-052). */
+  | { readonly type: 'CreatePodCgroup'; readonly hasRunning: boolean }
   | { readonly type: 'SetUpVolumes' }
+  /** Brings the files that show changing data up to date. */
+  | { readonly type: 'RefreshVolumes' }
   | { readonly type: 'RunPodSandbox'; readonly attempt: number }
   | { readonly type: 'StopPodSandbox'; readonly sandboxId: string }
   | { readonly type: 'RemovePodSandbox'; readonly sandboxId: string }
@@ -53,6 +56,7 @@ export function actionKey(action: Action): string {
   switch (action.type) {
     case 'CreatePodCgroup':
     case 'SetUpVolumes':
+    case 'RefreshVolumes':
     case 'TearDownVolumes':
     case 'RemovePodCgroup':
       return action.type;
@@ -81,5 +85,12 @@ export function actionKey(action: Action): string {
  * the runtime would be unknown (L-038).
  */
 export function isCancellable(type: ActionType): boolean {
-  return type === 'PullImage' || type === 'SetUpVolumes' || type === 'RunPostStart' || type === 'RunPreStop' || type === 'StopContainer';
+  return (
+    type === 'PullImage' ||
+    type === 'SetUpVolumes' ||
+    type === 'RefreshVolumes' ||
+    type === 'RunPostStart' ||
+    type === 'RunPreStop' ||
+    type === 'StopContainer'
+  );
 }

@@ -9,7 +9,13 @@ import type { PodMemory, WaitingReason } from './work.ts';
 
 /** What came of an action: a value, also when it failed (STYLE section 6). */
 export type ActionOutcome =
-  | { readonly kind: 'done' /** Of PullImage. */; readonly imageRef?: string }
+  | {
+      readonly kind: 'done';
+      /** Of PullImage. */
+      readonly imageRef?: string;
+      /** Of CreatePodCgroup: it was not there. */
+      readonly wasMissing?: boolean;
+    }
   | {
       readonly kind: 'failed';
       readonly message: string;
@@ -47,7 +53,7 @@ export function rememberOutcome(memory: PodMemory, pod: Pod, action: Action, out
     return { ...failed({ ...memory, failures }, action), waiting: withReason(memory, action, outcome.waiting) };
   }
   failures.delete(key);
-  return succeeded({ ...memory, failures }, pod, action, outcome.imageRef);
+  return succeeded({ ...memory, failures }, pod, action, outcome, now);
 }
 
 function withReason(memory: PodMemory, action: Action, waiting: WaitingReason | undefined): PodMemory['waiting'] {
@@ -66,18 +72,26 @@ function failed(memory: PodMemory, action: Action): PodMemory {
   }
 }
 
-function succeeded(memory: PodMemory, pod: Pod, action: Action, imageRef: string | undefined): PodMemory {
+function succeeded(
+  memory: PodMemory,
+  pod: Pod,
+  action: Action,
+  { imageRef, wasMissing }: Extract<ActionOutcome, { kind: 'done' }>,
+  now: Instant,
+): PodMemory {
   switch (action.type) {
     case 'CreatePodCgroup':
-      return { ...memory, cgroupReady: true };
+      return { ...memory, cgroupReady: true, cgroupWasLost: action.hasRunning && wasMissing === true };
     case 'SetUpVolumes':
-      return { ...memory, volumesReady: true };
+      return { ...memory, volumesReady: true, volumesRefreshedAt: now };
+    case 'RefreshVolumes':
+      return { ...memory, volumesRefreshedAt: now };
     case 'TearDownVolumes':
       return { ...memory, volumesReady: false, volumesRemoved: true };
     case 'RemovePodCgroup':
       return { ...memory, cgroupReady: false, cgroupRemoved: true };
     case 'StopPodSandbox':
-      return { ...memory, stoppedSandboxes: new Set(memory.stoppedSandboxes).add(action.sandboxId) };
+      return { ...memory, cgroupWasLost: false, stoppedSandboxes: new Set(memory.stoppedSandboxes).add(action.sandboxId) };
     case 'PullImage':
       return imageRef === undefined ? memory : { ...memory, images: new Map(memory.images).set(action.container, imageRef) };
     case 'CreateContainer':

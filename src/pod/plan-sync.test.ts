@@ -242,6 +242,53 @@ const rule = (action: string, operator: string, values: number[]) => [{ action, 
 const own = (change: object): Partial<PodSpec> => ({ restartPolicy: 'Never', containers: [buildContainer(change), side] });
 const restarted = [create('app', 1, '10000')];
 
+const files = { name: 'files', downwardAPI: { items: [{ path: 'labels', fieldRef: { fieldPath: 'metadata.labels' } }] } };
+const withFiles = { containers: [buildContainer({ volumeMounts: [{ name: 'files', mountPath: '/f' }] })], volumes: [files] };
+
+table('while it runs', [
+  {
+    name: 'files of changing data: again after a minute (L-313)',
+    spec: withFiles,
+    containers: [app()],
+    memory: { volumesRefreshedAt: now - 59_000 },
+    wakeAt: now + 1_000,
+    actions: [],
+  },
+  {
+    name: 'the minute is over',
+    spec: withFiles,
+    containers: [app()],
+    memory: { volumesRefreshedAt: now - 60_000 },
+    actions: ['RefreshVolumes'],
+  },
+  { name: 'no such files', containers: [app()], memory: { volumesRefreshedAt: 0 }, actions: [] },
+  {
+    name: 'its cgroup is looked for after a restart of the agent (L-052)',
+    containers: [app()],
+    memory: { cgroupReady: false },
+    actions: ['CreatePodCgroup of what runs'],
+  },
+  {
+    name: 'it was not there: what runs outside it is ended, in order (L-052, C-374)',
+    containers: [app()],
+    memory: { cgroupWasLost: true },
+    notes: ['SandboxChanged'],
+    actions: ['StopContainer app0 30 of 30 s: Stopping container app'],
+  },
+  {
+    name: 'then its sandbox (C-374)',
+    containers: [app(exited(137))],
+    memory: { cgroupWasLost: true },
+    notes: ['SandboxChanged'],
+    actions: ['StopPodSandbox s1'],
+  },
+]);
+
+test('a Pod of policy Never does not run a second time for it (L-052)', () => {
+  const input = { spec: { restartPolicy: 'Never' }, containers: [app()], memory: { cgroupWasLost: true } };
+  assert.equal(plan(input).work.state, 'terminating');
+});
+
 table('3.3 restart policy', [
   { name: 'Always, exit 0 (L-132, C-251)', containers: [app(exited(0))], actions: restarted },
   { name: 'Always, exit 1 (L-132, C-251)', containers: [app(exited(1))], actions: restarted },

@@ -3,13 +3,14 @@ import type { Container, Probe } from '../api/gen/kubernetes.ts';
 import { allContainers, formatPod, isSidecar, type Pod } from '../api/pod.ts';
 import { formatDuration } from '../std/duration.ts';
 import { type Action, actionKey } from './action.ts';
+import { isReadOnlyVolume, usedVolumes } from './container-mounts.ts';
 import type { Draft } from './draft.ts';
 import { containerHash } from './hash.ts';
 import { criKeys, newestContainer, type ObservedContainer, type ObservedSandbox } from './observation.ts';
 import { computePhase } from './phase.ts';
 import type { ContainerProbeResults } from './probe-results.ts';
 import { crashBackoff, isFailedInit, matchingRule, mayRetryInit, restartsAfterProbeFailure, shouldStart } from './restart-policy.ts';
-import { decideSandbox } from './sandbox-decision.ts';
+import { decideSandbox, type SandboxDecision } from './sandbox-decision.ts';
 import { gracePeriodSeconds, isStuck, removeContainer, stopAll, stopStep, wantSandboxesStopped } from './stop.ts';
 import type { TerminationCause } from './work.ts';
 
@@ -31,7 +32,7 @@ export function planSync(draft: Draft, pod: Pod): TerminationCause | undefined {
     }
   }
   if (planRestartOfAll(draft, pod)) return undefined;
-  const decision = decideSandbox(pod.spec, observed);
+  const decision = decideOn(draft, pod);
   const outcome = decision.kind === 'create' ? planNewSandbox(draft, pod, decision) : planContainers(draft, pod, decision.sandbox);
   if (outcome === 'end') return { kind: 'completed' };
   planCleanUp(draft, pod);
@@ -49,6 +50,14 @@ function isPastDeadline(draft: Draft, pod: Pod): boolean {
   if (draft.input.now >= end) return true;
   draft.wake(end);
   return false;
+}
+
+/** L-052: containers outside their cgroup end, and their sandbox with them. */
+function decideOn(draft: Draft, pod: Pod): SandboxDecision {
+  const { memory, observed } = draft.input;
+  const newest = observed.sandboxes[0];
+  if (memory.cgroupWasLost && newest !== undefined) return { kind: 'create', attempt: newest.attempt + 1, isReplacement: true };
+  return decideSandbox(pod.spec, observed);
 }
 
 type Outcome = 'continue' | 'end';
@@ -93,10 +102,25 @@ function planNewSandbox(draft: Draft, pod: Pod, decision: { readonly attempt: nu
 /** Cgroup and volumes come before any sandbox or container (L-050, L-056). Returns whether both are there. */
 function wantPrerequisites(draft: Draft): boolean {
   const { memory } = draft.input;
-  if (!memory.cgroupReady) draft.want({ type: 'CreatePodCgroup' });
+  if (!memory.cgroupReady) draft.want({ type: 'CreatePodCgroup', hasRunning: hasRunning(draft) });
   if (!memory.volumesReady) draft.want({ type: 'SetUpVolumes' });
   return memory.cgroupReady && memory.volumesReady;
 }
+
+function hasRunning({ input: { pod, observed } }: Draft): boolean {
+  return pod.spec.containers.some(({ name }) => newestContainer(observed, name)?.state === 'running');
+}
+
+/** L-313: files that show changing data, once a minute; a change of the manifest sets volumes up anew at once. */
+function wantFreshFiles(draft: Draft): void {
+  const { memory, now, pod } = draft.input;
+  if (!memory.volumesReady || memory.volumesRefreshedAt === undefined || !usedVolumes(pod).some(isReadOnlyVolume)) return;
+  const due = memory.volumesRefreshedAt + refreshMs;
+  if (now >= due) draft.want({ type: 'RefreshVolumes' });
+  else draft.wake(due);
+}
+
+const refreshMs = 60_000;
 
 /** Wants the container's image unless it was found already. Returns whether it is there, under way, or failing. */
 function wantImage(draft: Draft, container: Container, sandboxAttempt: number): 'ready' | 'pending' | 'failing' {
@@ -134,6 +158,7 @@ class ContainerPass {
     this.#sandbox = sandbox;
     // Asked for while nothing is to be started, too: an edited manifest changes files of volumes (L-313).
     this.#hasPrerequisites = wantPrerequisites(draft);
+    wantFreshFiles(draft);
   }
 
   /** L-137 … L-151. `failed`: an init container failed for good; `waiting`: regular containers may not start yet. */

@@ -45,7 +45,11 @@ export interface PodMemory {
   /** When the Pod was first seen running (L-487). */
   readonly startTime: Instant | undefined;
   readonly cgroupReady: boolean;
+  /** The Pod's cgroup was missing while its containers ran: they are outside it and are ended (L-052). */
+  readonly cgroupWasLost: boolean;
   readonly volumesReady: boolean;
+  /** When the files of volumes were last brought up to date. */
+  readonly volumesRefreshedAt: Instant | undefined;
   readonly volumesRemoved: boolean;
   readonly cgroupRemoved: boolean;
   /** Sandboxes that StopPodSandbox succeeded for; a sandbox that died by itself keeps its network until then. */
@@ -79,7 +83,9 @@ export interface Kill {
 export const emptyMemory: PodMemory = {
   startTime: undefined,
   cgroupReady: false,
+  cgroupWasLost: false,
   volumesReady: false,
+  volumesRefreshedAt: undefined,
   volumesRemoved: false,
   cgroupRemoved: false,
   stoppedSandboxes: new Set(),

@@ -78,11 +78,14 @@ export class PodExecutor {
 
   readonly #executors: Executors = {
     CreatePodCgroup: async () => {
-      await this.#deps.cgroups.ensure(this.#pod(), await this.#deps.node());
-      return done;
+      return { kind: 'done', wasMissing: !(await this.#deps.cgroups.ensure(this.#pod(), await this.#deps.node())) };
     },
     SetUpVolumes: async (_action, { signal }) => {
       await this.#deps.volumes.setUp(this.#pod(), await this.#deps.node(), { signal });
+      return done;
+    },
+    RefreshVolumes: async (_action, { signal }) => {
+      await this.#deps.volumes.refresh(this.#pod(), await this.#deps.node(), { signal });
       return done;
     },
     RunPodSandbox: async ({ attempt }, { signal }) => {

@@ -22,10 +22,11 @@ interface World {
   readonly containers?: readonly ObservedContainer[];
   readonly sandboxes?: readonly ObservedSandbox[];
   readonly disposable?: readonly string[];
+  readonly leftAlone?: readonly string[];
   readonly sourcesReady?: boolean;
 }
 
-async function setUp({ options = {}, containers = [], sandboxes = [], disposable = [], sourcesReady = true }: World) {
+async function setUp({ options = {}, containers = [], sandboxes = [], disposable = [], leftAlone = [], sourcesReady = true }: World) {
   made += 1;
   const root = path.join(base, String(made), 'pods');
   const linkFolder = path.join(base, String(made), 'links');
@@ -70,7 +71,11 @@ async function setUp({ options = {}, containers = [], sandboxes = [], disposable
       clock,
       events,
       logger: silentLogger,
-      pods: { sourcesReady: () => sourcesReady, isDisposable: (uid) => disposable.includes(uid) },
+      pods: {
+        sourcesReady: () => sourcesReady,
+        isDisposable: (uid) => disposable.includes(uid),
+        isLeftAlone: (uid) => leftAlone.includes(uid),
+      },
       hooks: {
         preStop: async ({ containerId, handler, podAddress, timeoutSeconds }) => {
           deeds.push(`hook ${containerId} ${JSON.stringify(handler)} ${podAddress} ${timeoutSeconds}`);
@@ -123,14 +128,11 @@ test('of each container name the newest dead record stays; of a disposable Pod n
   }
 });
 
-test('when a container dies its older records go at once (L-384)', async () => {
-  const containers = [dead('app', 0), dead('app', 1), dead('app', 2), dead('side', 0), dead('side', 1)];
-  const there = await setUp({ containers });
-  await there.gc.collectContainer('uid-1', 'app', { signal });
-  assert.deepEqual(there.deeds, ['remove app1', 'remove app0']);
-  const gone = await setUp({ containers, disposable: ['uid-1'] });
-  await gone.gc.collectContainer('uid-1', 'app', { signal });
-  assert.deepEqual(gone.deeds.slice().sort(), ['remove app0', 'remove app1', 'remove app2', 'remove side0', 'remove side1']);
+test('what has a worker, or is not ours, is left alone (L-173, P11)', async () => {
+  const containers = [dead('app', 0), dead('app', 1), dead('app', 2)];
+  const { deeds, gc } = await setUp({ containers, leftAlone: ['uid-1'] });
+  await gc.collect({ signal });
+  assert.deepEqual(deeds, []);
 });
 
 test('a container in unknown state is ended first, its hook from the annotation included (C-297, L-080, L-383)', async () => {

@@ -30,6 +30,8 @@ export interface PodDirectory {
   sourcesReady(): boolean;
   /** Nothing of this Pod is needed any more: evicted, finished and gone from its source, or unknown to the agent. */
   isDisposable(podUid: string): boolean;
+  /** Its worker removes old records itself and knows which of them still matter (L-173), or it is not ours at all. */
+  isLeftAlone(podUid: string): boolean;
 }
 
 export interface GarbageCollectorDeps {
@@ -92,14 +94,6 @@ export class GarbageCollector {
     if (errors.length > 0) throw errors[0];
   }
 
-  /** A container has died: its older records go at once instead of within a minute (L-384). */
-  async collectContainer(podUid: string, name: string, { signal }: CallOptions): Promise<void> {
-    const ofPod = await this.#deps.runtime.listContainers({ podUid }, { signal });
-    const isGone = this.#mayDispose(podUid);
-    const dead = newestFirst(ofPod.filter((container) => container.state === 'exited' && (isGone || container.name === name)));
-    for (const container of dead.slice(isGone ? 0 : Math.max(1, this.#options.maxPerContainer))) await this.#removeDead(container, signal);
-  }
-
   /** Removes one record, its log first unless it is to be kept: a record that stays can be tried again (L-276). */
   async removeContainer(containerId: string, options: CallOptions & { readonly keepLogs: boolean }): Promise<void> {
     const { links, logs, runtime } = this.#deps;
@@ -123,7 +117,8 @@ export class GarbageCollector {
 
   /** A record without a Pod's UID was made by somebody else. */
   #isCandidate({ createdAt, podUid, state }: ObservedContainer): boolean {
-    return podUid !== '' && state !== 'running' && this.#deps.clock.now() - createdAt >= this.#options.minimumAgeMs;
+    if (podUid === '' || this.#deps.pods.isLeftAlone(podUid)) return false;
+    return state !== 'running' && this.#deps.clock.now() - createdAt >= this.#options.minimumAgeMs;
   }
 
   /** Which of the dead are too many (L-381, L-382). */
@@ -196,7 +191,7 @@ export class GarbageCollector {
     }
     for (const { id, podUid, state } of sandboxes) {
       const isKept = newest.get(podUid)?.id === id && !this.#mayDispose(podUid);
-      if (podUid === '' || state === 'ready' || occupied.has(id) || isKept) continue;
+      if (podUid === '' || this.#deps.pods.isLeftAlone(podUid) || state === 'ready' || occupied.has(id) || isKept) continue;
       const remove = async (): Promise<void> => {
         await runtime.stopPodSandbox(id, { signal });
         await runtime.removePodSandbox(id, { signal });

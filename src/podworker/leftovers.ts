@@ -6,16 +6,17 @@ import { messageOf } from '../std/errors.ts';
 import type { Logger } from '../std/log.ts';
 
 export interface LeftoversDeps {
-  /** Removes what Pods not in `known` have on disk; answers their UIDs, and what could not be removed. */
   readonly volumes: {
-    orphans(
-      known: ReadonlySet<string>,
-      options: CallOptions,
-    ): Promise<{ readonly removed: readonly string[]; readonly blocked: readonly { readonly message: string }[] }>;
+    /** The Pods that have anything on disk. */
+    podUids(): Promise<readonly string[]>;
+    /** Removes what such a Pod has; answers why it stays, if it does. */
+    removeOrphan(podUid: string, options: CallOptions): Promise<string | undefined>;
+    /** Goes on with removals that were interrupted. */
+    finishRemovals(options: CallOptions): Promise<void>;
   };
   readonly cgroups: { remove(podUid: string, options: CallOptions): Promise<void> };
-  /** Every Pod that anything is known of; undefined while that cannot be told. */
-  readonly knownPods: () => ReadonlySet<string> | undefined;
+  /** Runs it only while nothing is known of the Pod, which stays so meanwhile. Answers whether it ran. */
+  readonly whileUnknown: (podUid: string, work: () => Promise<void>) => Promise<boolean>;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -46,15 +47,20 @@ export class Leftovers {
 
   /** One pass. A cgroup goes only with the folder that shows it to be ours: other agents may share the tree. */
   async collect({ signal }: CallOptions): Promise<void> {
-    const known = this.#deps.knownPods();
-    if (known === undefined) return;
-    const { removed, blocked } = await this.#deps.volumes.orphans(known, { signal });
-    for (const uid of removed) {
-      this.#deps.logger.info('removed what a pod had left', { podUID: uid });
-      await this.#deps.cgroups.remove(uid, { signal });
+    const { cgroups, logger, volumes, whileUnknown } = this.#deps;
+    await volumes.finishRemovals({ signal });
+    const complaints: string[] = [];
+    for (const uid of await volumes.podUids()) {
+      await whileUnknown(uid, async () => {
+        const complaint = await volumes.removeOrphan(uid, { signal });
+        if (complaint === undefined) {
+          await cgroups.remove(uid, { signal });
+          logger.info('removed what a pod had left', { podUID: uid });
+        } else complaints.push(complaint);
+      });
     }
-    const complaint = blocked.map(({ message }) => message).join('\n');
-    if (complaint !== this.#told && complaint !== '') this.#deps.logger.warn('folders of pods that are gone stay', { error: complaint });
+    const complaint = complaints.join('\n');
+    if (complaint !== this.#told && complaint !== '') logger.warn('folders of pods that are gone stay', { error: complaint });
     this.#told = complaint;
   }
 }

@@ -522,6 +522,25 @@ test('what a Pod without a sandbox left goes, too, when its manifest went while 
     assert.deepEqual(await m.remains(), []);
   }));
 
+test('a manifest that comes back while its leftovers are removed waits for that (P8, L-312)', () =>
+  onMachine({}, async (m) => {
+    m.volumes.add('uid-1');
+    let open = (): void => undefined;
+    m.volumeGate = new Promise((resolve) => {
+      open = resolve;
+    });
+    await m.advance(60_000);
+    await m.apply(staticPod('uid-1'));
+    await m.advance(5_000);
+    assert.deepEqual([m.takeDeeds(), m.cgroups.has('uid-1')], [[], false]);
+    m.volumeGate = Promise.resolve();
+    open();
+    await m.settle();
+    assert.deepEqual(await m.containers(), ['app/0 running']);
+    assert.deepEqual([m.volumes.has('uid-1'), m.cgroups.has('uid-1')], [true, true]);
+    assert.deepEqual(m.errors, []);
+  }));
+
 test('memory of a worker does not grow with restarts (D7)', () =>
   onMachine({ process: () => ({ exitsWith: 0 }) }, async (m) => {
     await m.apply(staticPod('uid-1'));

@@ -70,6 +70,8 @@ export class PodWorkers {
   /** Pods of the runtime that were looked at and are not ours. */
   readonly #foreign = new Set<string>();
   readonly #discovering = new Set<string>();
+  /** Pods that nothing is known of, while what they left is removed. */
+  readonly #cleaning = new Set<string>();
   #isStarted = false;
 
   constructor(options: PodWorkersOptions, deps: PodWorkersDeps) {
@@ -141,7 +143,29 @@ export class PodWorkers {
 
   /** Whether the agent has anything to do with the Pod any more (L-381). */
   isDisposable(uid: string): boolean {
-    return ![this.#entries, this.#unclaimed, this.#deps.desired(), this.#foreign].some((pods) => pods.has(uid));
+    return !this.isLeftAlone(uid) && !this.#deps.desired().has(uid);
+  }
+
+  /** Its worker looks after its records, or they are not ours, or nobody can tell yet (P11). */
+  isLeftAlone(uid: string): boolean {
+    return [this.#entries, this.#unclaimed, this.#foreign, this.#discovering].some((pods) => pods.has(uid));
+  }
+
+  /**
+   * Runs `work` only while nothing is known of the Pod, and keeps a worker of it from starting meanwhile: its manifest may
+   * come back at any moment. Answers whether it ran.
+   */
+  async whileUnknown(uid: string, work: () => Promise<void>): Promise<boolean> {
+    const known = this.knownPods();
+    if (known === undefined || known.has(uid) || this.#cleaning.has(uid)) return false;
+    this.#cleaning.add(uid);
+    try {
+      await work();
+    } finally {
+      this.#cleaning.delete(uid);
+      this.reconcile();
+    }
+    return true;
   }
 
   /** Every Pod that is desired, has a worker, or has anything in the runtime; undefined before the start. */
@@ -202,7 +226,7 @@ export class PodWorkers {
 
   #startIfPossible(uid: string, pod: Pod): void {
     // Desired again while it is being ended: it starts anew when that is over (L-045).
-    if (this.#entries.has(uid)) return;
+    if (this.#entries.has(uid) || this.#cleaning.has(uid)) return;
     if (this.#isNameTaken(pod)) return;
     const admission = this.#deps.admit(pod, this.active());
     switch (admission.kind) {

@@ -30,6 +30,8 @@ export interface ImagePort {
 
 export interface VolumePort {
   setUp(pod: Pod, node: NodeFacts, options: CallOptions): Promise<void>;
+  /** Brings the files of volumes that show changing data up to date. */
+  refresh(pod: Pod, node: NodeFacts, options: CallOptions): Promise<void>;
   envFiles(pod: Pod, container: Container): Promise<EnvFiles>;
   mounts(
     pod: Pod,
@@ -54,7 +56,8 @@ export interface UserNamespacePort {
 }
 
 export interface CgroupPort {
-  ensure(pod: Pod, node: NodeFacts): Promise<void>;
+  /** Answers whether it was there. */
+  ensure(pod: Pod, node: NodeFacts): Promise<boolean>;
   remove(podUid: string, options: CallOptions): Promise<void>;
 }
 

@@ -57,13 +57,6 @@ export interface ContainerMountContext {
   readonly users?: UserNamespace | undefined;
 }
 
-export interface OrphanReport {
-  /** UIDs whose folders were removed. */
-  readonly removed: readonly string[];
-  /** Folders that hold something nobody may delete, with why (L-338). */
-  readonly blocked: readonly { readonly uid: string; readonly message: string }[];
-}
-
 const removingPrefix = '.removing-';
 const hostsFileName = 'etc-hosts';
 /** Plugins whose data belongs to the Pod and goes with it. */
@@ -149,26 +142,29 @@ export class Volumes {
     if (await this.#renameIfThere(podDir, removing)) await this.#deletePodDir(removing, signal);
   }
 
+  /** The Pods that have a folder. */
+  async podUids(): Promise<readonly string[]> {
+    return (await readdir(await this.#podsDir())).filter((name) => !name.startsWith(removingPrefix));
+  }
+
   /**
-   * Removes folders of Pods that are not in `known` (L-312, L-337, L-338). The caller vouches that every source has
-   * spoken and that no container of an unknown Pod is left. What no volume of ours explains is left and reported.
+   * Removes the folder of a Pod that nobody knows (L-312, L-337, L-338); answers why it stays, if it does: what no volume
+   * of ours explains is left alone. The caller vouches that no container of the Pod is left.
    */
-  async orphans(known: ReadonlySet<string>, { signal }: WaitOptions): Promise<OrphanReport> {
+  async removeOrphan(podUid: string, { signal }: WaitOptions): Promise<string | undefined> {
+    const foreign = await foreignContent(`${await this.#podsDir()}/${podUid}`);
+    const message = foreign ?? (await this.#attempt(this.tearDown(podUid, { signal }), signal));
+    return message === undefined ? undefined : `orphaned pod ${JSON.stringify(podUid)} found, but ${message}`;
+  }
+
+  /** Goes on with removals that were interrupted. */
+  async finishRemovals({ signal }: WaitOptions): Promise<void> {
     const podsDir = await this.#podsDir();
-    const removed: string[] = [];
-    const blocked: { uid: string; message: string }[] = [];
     for (const name of await readdir(podsDir)) {
-      if (known.has(name)) continue;
-      const isLeftOver = name.startsWith(removingPrefix);
-      const foreign = isLeftOver ? undefined : await foreignContent(`${podsDir}/${name}`);
-      const message =
-        foreign === undefined
-          ? await this.#attempt(isLeftOver ? this.#deletePodDir(`${podsDir}/${name}`, signal) : this.tearDown(name, { signal }), signal)
-          : foreign;
-      if (message !== undefined) blocked.push({ uid: name, message: `orphaned pod ${JSON.stringify(name)} found, but ${message}` });
-      else if (!isLeftOver) removed.push(name);
+      if (!name.startsWith(removingPrefix)) continue;
+      const message = await this.#attempt(this.#deletePodDir(`${podsDir}/${name}`, signal), signal);
+      if (message !== undefined) this.#deps.log.warn('what a pod left cannot be removed', { path: `${podsDir}/${name}`, error: message });
     }
-    return { removed, blocked };
   }
 
   /** Where a Pod's other files are, for example `userns`. */

@@ -276,7 +276,7 @@ for (const version of ['debian', 'trixie', 'sid'] as const) {
           clock: systemClock,
           events: new RecordedEvents(),
           logger: silentLogger,
-          pods: { sourcesReady: () => true, isDisposable: (uid) => disposable.has(uid) },
+          pods: { sourcesReady: () => true, isDisposable: (uid) => disposable.has(uid), isLeftAlone: () => false },
           hooks: new HookRunner({ runtime, clock: systemClock, events: new RecordedEvents(), logger: silentLogger }),
           logs,
           links,

@@ -15,7 +15,7 @@ import { listProcesses } from '../../src/runtime/containerd/process-table.ts';
 import { issueCertificate } from '../../src/server/issue-certificate.ts';
 import { systemClock } from '../../src/std/clock.ts';
 import { whyNoContainerd } from '../support/containerd.ts';
-import { cgroupOf, checkout, TestAgent, uidOf } from '../support/test-agent.ts';
+import { cgroupOf, checkout, eventually, TestAgent, uidOf } from '../support/test-agent.ts';
 
 const etcd = path.join(checkout, '.cache', 'programs', 'etcd-server', 'usr', 'bin', 'etcd');
 const openssl = '/usr/bin/openssl';
@@ -142,7 +142,10 @@ describe('a control plane of static Pods', { skip: whyNot() }, () => {
   });
 
   it('every manifest is accepted as it is', async () => {
-    const verdicts = await agent.verdicts();
+    const verdicts = await eventually(agent, 'all are read', async () => {
+      const found = await agent.verdicts();
+      return found.size === names.length ? found : undefined;
+    });
     assert.deepEqual(
       [...verdicts].map(([name, { verdict }]) => [name, verdict.kind]).sort(),
       names.map((name) => [`${name}.yaml`, 'accepted']),

@@ -92,7 +92,9 @@ export function actions(input: PlanCase = {}): readonly string[] {
 function show(action: Action): string {
   switch (action.type) {
     case 'CreatePodCgroup':
+      return `CreatePodCgroup${action.hasRunning ? ' of what runs' : ''}`;
     case 'SetUpVolumes':
+    case 'RefreshVolumes':
     case 'TearDownVolumes':
     case 'RemovePodCgroup':
       return action.type;

@@ -147,7 +147,11 @@ export class PodMachine {
         hooks,
         logs,
         links,
-        pods: { sourcesReady: () => true, isDisposable: (uid) => workers?.isDisposable(uid) ?? false },
+        pods: {
+          sourcesReady: () => true,
+          isDisposable: (uid) => workers?.isDisposable(uid) ?? false,
+          isLeftAlone: (uid) => workers?.isLeftAlone(uid) ?? true,
+        },
       },
     );
     const pleg = new Pleg(
@@ -202,6 +206,7 @@ export class PodMachine {
                   this.volumes.add(uid);
                   this.volumeSetUps.set(uid, (this.volumeSetUps.get(uid) ?? 0) + 1);
                 },
+                refresh: async () => undefined,
                 envFiles: async () => new Map(),
                 mounts: async () => [],
                 tearDown: async (uid) => {
@@ -213,7 +218,9 @@ export class PodMachine {
               users: { reserve: async () => undefined },
               cgroups: {
                 ensure: async ({ metadata: { uid } }) => {
+                  const wasThere = this.cgroups.has(uid);
                   this.cgroups.add(uid);
+                  return wasThere;
                 },
                 remove: async (uid) => {
                   this.cgroups.delete(uid);
@@ -257,14 +264,16 @@ export class PodMachine {
     const started = workers;
     const leftovers = new Leftovers({
       volumes: {
-        orphans: async (known) => {
-          const removed = [...this.volumes].filter((uid) => !known.has(uid));
-          for (const uid of removed) this.volumes.delete(uid);
-          return { removed, blocked: [] };
+        podUids: async () => [...this.volumes],
+        removeOrphan: async (uid) => {
+          await this.volumeGate;
+          this.volumes.delete(uid);
+          return undefined;
         },
+        finishRemovals: async () => undefined,
       },
       cgroups: { remove: async (uid) => void this.cgroups.delete(uid) },
-      knownPods: () => (this.seen.has('file') ? started.knownPods() : undefined),
+      whileUnknown: async (uid, work) => this.seen.has('file') && (await started.whileUnknown(uid, work)),
       clock,
       logger,
     });

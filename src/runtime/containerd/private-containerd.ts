@@ -171,6 +171,7 @@ export class PrivateContainerd {
       await this.#spawn(signal);
     }
     const rootShared = isRootShared(await readFile('/proc/self/mountinfo', 'utf8'));
+    if (!rootShared) this.#deps.log.warn('mounts of this machine are private: volumes with mountPropagation will not start');
     const imports = await this.#importImages(signal);
     this.#deps.log.info('private containerd is ready', { endpoint: this.endpoint, version: formatVersion(version), subnet, attached });
     return { endpoint: this.endpoint, version, subnet, attached, isRootShared: rootShared, imports };

@@ -1,0 +1,78 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { FakeClock } from '../../test/support/fake-clock.ts';
+import { buildNode } from '../../test/support/node-facts.ts';
+import { RecordedEvents } from '../../test/support/pods.ts';
+import type { PodSpec } from '../api/gen/kubernetes.ts';
+import { silentLogger } from '../std/log.ts';
+import { NodeCgroups } from './node-cgroups.ts';
+import { CgroupError } from './pod-cgroups.ts';
+
+function setUp({ isEnforced = true } = {}) {
+  const clock = new FakeClock();
+  const events = new RecordedEvents();
+  const calls: string[] = [];
+  const faults: Error[] = [];
+  const facts = buildNode();
+  let active: readonly PodSpec[] = [];
+  const act = (call: string): void => {
+    calls.push(call);
+    const fault = faults.shift();
+    if (fault !== undefined) throw fault;
+  };
+  const node = new NodeCgroups(
+    { limit: facts.capacity, isEnforced, pidsLimit: -1, node: { kind: 'Node', namespace: '', name: 'n', uid: 'n' } },
+    {
+      cgroups: { start: async () => act('start'), updateQos: async (specs) => act(`qos of ${specs.length}`) },
+      facts: async () => facts,
+      active: () => active,
+      events,
+      clock,
+      logger: silentLogger,
+    },
+  );
+  const setActive = (count: number): void => {
+    active = Array.from({ length: count }, () => ({ containers: [] }));
+  };
+  return { clock, events, calls, faults, node, setActive };
+}
+
+test('the tree once, the QoS classes every minute (L-301)', async () => {
+  const { clock, calls, events, node, setActive } = setUp();
+  const stop = new AbortController();
+  await node.start();
+  const running = node.run({ signal: stop.signal });
+  setActive(2);
+  await clock.advance(60_000);
+  await clock.advance(59_999);
+  assert.deepEqual(calls, ['start', 'qos of 0', 'qos of 2']);
+  assert.deepEqual(events.take(), ['Normal NodeAllocatableEnforced: Updated limits on the cgroup of all pods']);
+  stop.abort();
+  await assert.rejects(running);
+});
+
+test('what failed is tried every minute and told once (L-302)', async () => {
+  const { clock, calls, events, faults, node } = setUp();
+  const stop = new AbortController();
+  faults.push(new CgroupError('cgroup-not-written', 'no'), new CgroupError('cgroup-not-written', 'no'));
+  await node.start();
+  const running = node.run({ signal: stop.signal });
+  await clock.advance(120_000);
+  assert.deepEqual(calls, ['start', 'start', 'start', 'qos of 0']);
+  assert.deepEqual(events.take(), [
+    'Warning FailedNodeAllocatableEnforcement: Failed to update limits on the cgroup of all pods: no',
+    'Normal NodeAllocatableEnforced: Updated limits on the cgroup of all pods',
+  ]);
+  stop.abort();
+  await assert.rejects(running);
+});
+
+test('nothing is told where nothing is enforced; a fault of ours is not swallowed', async () => {
+  const { events, faults, node } = setUp({ isEnforced: false });
+  faults.push(Object.assign(new CgroupError('x', 'no')));
+  await node.start();
+  await node.start();
+  assert.deepEqual(events.take(), []);
+  faults.push(new TypeError('ours'));
+  await assert.rejects(node.start(), TypeError);
+});
