@@ -29,23 +29,25 @@ export function whyNoKubectl(version: KubectlVersion = '1.36'): string | undefin
 }
 
 export class Kubectl {
-  readonly #program: string;
-  readonly #env: Readonly<Record<string, string | undefined>>;
+  readonly program: string;
+  /** A folder of its own, gone with the kubeconfig's. */
+  readonly home: string;
+  readonly env: Readonly<Record<string, string | undefined>>;
 
   constructor(kubeconfig: string, version: KubectlVersion = '1.36') {
-    this.#program = fromSetup(version);
+    this.program = fromSetup(version);
     // Its caches go where the kubeconfig is, and with it when the test is over.
-    const home = mkdtempSync(path.join(path.dirname(kubeconfig), 'home-'));
-    this.#env = { PATH: process.env['PATH'], HOME: home, KUBECONFIG: kubeconfig };
+    this.home = mkdtempSync(path.join(path.dirname(kubeconfig), 'home-'));
+    this.env = { PATH: process.env['PATH'], HOME: this.home, KUBECONFIG: kubeconfig };
   }
 
   /** Never rejects for kubectl's own failure: the exit code says it. */
   run(args: readonly string[], options: RunOptions = {}): Promise<KubectlResult> {
     return new Promise((resolve) => {
       const child = execFile(
-        this.#program,
+        this.program,
         [...args],
-        { env: { ...this.#env, ...options.env }, timeout: options.timeoutMs ?? 30_000, maxBuffer: 64 * 1024 * 1024 },
+        { env: { ...this.env, ...options.env }, timeout: options.timeoutMs ?? 30_000, maxBuffer: 64 * 1024 * 1024 },
         (error, out, err) => {
           const code = error === null ? 0 : typeof error.code === 'number' ? error.code : -1;
           resolve({ code, out, err });
@@ -58,7 +60,7 @@ export class Kubectl {
 
   /** For commands that go on: the caller ends them. */
   start(args: readonly string[], env: Readonly<Record<string, string>> = {}): ChildProcess {
-    return spawn(this.#program, [...args], { env: { ...this.#env, ...env }, stdio: ['pipe', 'pipe', 'pipe'] });
+    return spawn(this.program, [...args], { env: { ...this.env, ...env }, stdio: ['pipe', 'pipe', 'pipe'] });
   }
 }
 

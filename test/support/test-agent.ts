@@ -327,10 +327,11 @@ export class TestAgent {
 
   /** SIGKILL to the container's first process, as the OOM killer does it. */
   async killContainer(id: string): Promise<void> {
-    // Its shim is its parent, and its cgroup ends with its id.
-    const pids = (await listProcesses()).filter(({ pid }) => cgroupOf(pid).includes(id)).map(({ pid }) => pid);
-    assert.ok(pids.length > 0, `no process of container ${id}`);
-    process.kill(Math.min(...pids), 'SIGKILL');
+    // Its cgroup ends with its id, and its parent, the shim, is outside.
+    const inside = (await listProcesses()).filter(({ pid }) => id !== '' && cgroupOf(pid).includes(id));
+    const first = inside.find(({ parent }) => !inside.some(({ pid }) => pid === parent));
+    assert.ok(first !== undefined, `no process of container ${id}`);
+    process.kill(first.pid, 'SIGKILL');
   }
 
   cli(...args: readonly string[]): Promise<CommandResult> {
