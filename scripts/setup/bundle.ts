@@ -1,7 +1,8 @@
-// Bundles src/ and the npm packages it uses into dist/pinpod.cjs: one CommonJS file starts faster and stays smaller
-// than ES modules do, and runs on Node 20 and later. Large packages that most agents never load are files of their own
-// beside it: Node keeps the whole text of a file for as long as one function of it lives.
-import { mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+// Bundles src/ and the npm packages it uses into dist/pinpod.cjs: CommonJS starts faster and stays smaller than ES
+// modules do, and runs on Node 20 and later. Node keeps the whole text of a file for as long as one function of it
+// lives, and reads all of it before the first line runs. So there are several: the program without the agent, which is
+// all that most commands need, the whole program, and large packages that are seldom loaded.
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { type BuildOptions, build, type Plugin } from 'esbuild';
 import { SetupError } from './system.ts';
@@ -13,6 +14,12 @@ const target = 'dist/pinpod.cjs';
 const apart: Readonly<Record<string, string>> = {
   '@peculiar/x509': 'x509.cjs',
 };
+
+const agentFile = 'agent.cjs';
+const commandsFile = 'commands.cjs';
+
+/** The whole program wherever `run` is among the words: with one too many it only starts slower. */
+const chooser = `require(process.argv.includes('run')?'./${agentFile}':'./${commandsFile}');\n`;
 
 const common = {
   bundle: true,
@@ -38,18 +45,25 @@ export async function bundle(checkout: string): Promise<void> {
   for (const [name, file] of Object.entries(apart)) {
     await build({ ...common, absWorkingDir: checkout, entryPoints: [name], outfile: path.join(folder, file) });
   }
-  const leaveApart: Plugin = {
-    name: 'apart',
+  const programs = { ...common, absWorkingDir: checkout, entryPoints: [entry] };
+  await build({ ...programs, outfile: path.join(folder, agentFile), plugins: [leaveOut(apart)] });
+  await build({ ...programs, outfile: path.join(folder, commandsFile), plugins: [leaveOut({ ...apart, './run.ts': agentFile })] });
+  for (const file of [agentFile, commandsFile]) requireAscii(path.join(checkout, folder, file));
+  // Last, for it says whether all is up to date.
+  writeFileSync(path.join(checkout, target), chooser);
+}
+
+/** Imports of these become `require` of the files beside. */
+function leaveOut(files: Readonly<Record<string, string>>): Plugin {
+  return {
+    name: 'leave out',
     setup: ({ onResolve }) => {
-      onResolve({ filter: /^@/ }, ({ path: name }) => {
-        const file = apart[name];
+      onResolve({ filter: /./ }, ({ path: name }) => {
+        const file = files[name];
         return file === undefined ? undefined : { path: `./${file}`, external: true };
       });
     },
   };
-  // Last, for it says whether all is up to date.
-  await build({ ...common, absWorkingDir: checkout, entryPoints: [entry], outfile: target, plugins: [leaveApart] });
-  requireAscii(path.join(checkout, target));
 }
 
 /** One character beyond ASCII, and V8 keeps the whole text with two bytes for each: megabytes for the life of the agent. */
