@@ -9,7 +9,7 @@ import type { Runtime } from '../runtime/runtime.ts';
 import { RuntimeError } from '../std/errors.ts';
 import { silentLogger } from '../std/log.ts';
 import { NodeFactsReader } from './node-facts.ts';
-import { architecture, NodeFeed } from './node-view.ts';
+import { architecture, NodeFeed, semanticVersion } from './node-view.ts';
 
 const gib = 2 ** 30;
 const signal = new AbortController().signal;
@@ -293,4 +293,17 @@ test('S-383: rounds come with the configured frequency, sooner when woken or not
 
 test('Kubernetes has its own names of architectures', () => {
   assert.deepEqual(['x64', 'arm64', 'ppc64', 'riscv64'].map(architecture), ['amd64', 'arm64', 'ppc64le', 'riscv64']);
+});
+
+test('S-373: the version of the runtime is shown without what a distribution appends', () => {
+  const rows = {
+    '2.1.0': '2.1.0',
+    'v1.7.24': '1.7.24',
+    '1.7.24~ds1': '1.7.24',
+    '1.6.20~ds1-1+deb12u1': '1.6.20',
+    '2.2.0-rc.1+x': '2.2.0-rc.1+x',
+    '1.35': '1.35',
+    odd: 'odd',
+  };
+  for (const [version, expected] of Object.entries(rows)) assert.equal(semanticVersion(version), expected);
 });

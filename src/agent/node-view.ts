@@ -193,7 +193,7 @@ export class NodeFeed implements NodeView {
     try {
       const [version, images] = await Promise.all([runtime.version(options), runtime.listImages(options)]);
       this.#runtime = {
-        version: `${version.runtimeName}://${version.runtimeVersion}`,
+        version: `${version.runtimeName}://${semanticVersion(version.runtimeVersion)}`,
         images: images.map(({ repoTags, repoDigests, sizeBytes }): ContainerImage => ({ names: [...repoDigests, ...repoTags], sizeBytes })),
       };
       this.#runtimeAskedAt = now;
@@ -267,6 +267,12 @@ export function nodeOptions(config: AgentConfig): NodeOptions {
 }
 
 /** S-371, S-372. */
+/** As a kubelet shows it: what a distribution appends (`1.7.24~ds1`) is no part of a version. */
+export function semanticVersion(version: string): string {
+  const numbers = /^v?(\d+(?:\.\d+)+)/.exec(version)?.[1] ?? version;
+  return /^v?\d+\.\d+\.\d+(?:-[\w.-]+)?(?:\+[\w.-]+)?$/.test(version) ? version.replace(/^v/, '') : numbers;
+}
+
 function resourceList(amounts: NodeAmounts, pods: number): Readonly<Record<string, Quantity>> {
   const { cpuMillis, memoryBytes, ephemeralStorageBytes, hugepagesBytes } = amounts;
   const bytes = (value: number): Quantity => quantity(BigInt(Math.floor(value)) * 1_000_000_000n, 'BinarySI');

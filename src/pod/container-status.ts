@@ -66,21 +66,16 @@ function waitingDefault(pod: Pod): ContainerState {
   return { waiting: { reason: hasInit ? 'PodInitializing' : 'ContainerCreating' } }; // L-459
 }
 
-function baseStatus(
-  container: Container,
-): Pick<ContainerStatus, 'name' | 'image' | 'imageID' | 'resources' | 'allocatedResources' | 'volumeMounts'> {
+function baseStatus(container: Container): Pick<ContainerStatus, 'name' | 'image' | 'imageID' | 'volumeMounts'> {
   const mounts = (container.volumeMounts ?? []).map((mount) => ({
     name: mount.name,
     mountPath: mount.mountPath,
     ...(mount.readOnly === true ? { readOnly: true, recursiveReadOnly: mount.recursiveReadOnly ?? 'Disabled' } : {}),
   }));
-  const requests = container.resources?.requests;
   return {
     name: container.name,
     image: container.image ?? '',
     imageID: '',
-    ...(container.resources === undefined ? {} : { resources: container.resources }),
-    ...(requests === undefined ? {} : { allocatedResources: requests }),
     ...(mounts.length === 0 ? {} : { volumeMounts: mounts }),
   };
 }
@@ -186,8 +181,11 @@ function recordedStatus(
   const count = Number(record.annotations[criKeys.restartCount] ?? record.attempt);
   const restartCount = Math.max(Number.isInteger(count) ? count : record.attempt, previous?.restartCount ?? 0);
   const { user } = record;
+  const { resources = {} } = container;
   return {
     ...baseStatus(container),
+    resources,
+    ...(resources.requests === undefined ? {} : { allocatedResources: resources.requests }),
     image: record.image === '' ? (container.image ?? '') : record.image,
     imageID: record.imageRef,
     containerID,

@@ -12,6 +12,7 @@ import {
   podLimit,
   podLimits,
   podRequests,
+  podResources,
   qosClass,
   sandboxOverhead,
   sandboxResources,
@@ -210,4 +211,21 @@ for (const [title, given, expected] of [
 
 test('L-250 page sizes have the kernel’s names', () => {
   assert.deepEqual([2 ** 16, 2 ** 21, 2 ** 25, 2 ** 30].map(hugepageName), ['64KB', '2MB', '32MB', '1GB']);
+});
+
+test('L-490 the resources of a Pod print as its containers write them', () => {
+  const rows: [PodSpec, ResourceRequirements][] = [
+    [spec([buildContainer()]), {}],
+    [spec([withResources('a', { requests: { cpu: '0' } })]), {}],
+    [spec([withResources('a', { requests: { cpu: '1500m', memory: '1e3' } })]), { requests: { cpu: '1500m', memory: '1e3' } }],
+    [
+      spec([withResources('a', both('1', '512Mi')), withResources('b', { limits: { memory: '512Mi' } })]),
+      { requests: { cpu: '1', memory: '512Mi' }, limits: { cpu: '1', memory: '1Gi' } },
+    ],
+    [
+      spec([withResources('a', { requests: { cpu: '1', 'ephemeral-storage': '1G' } })], { resources: both('3', '1Gi') }),
+      { requests: { cpu: '3', 'ephemeral-storage': '1G', memory: '1Gi' }, limits: { cpu: '3', memory: '1Gi' } },
+    ],
+  ];
+  for (const [given, expected] of rows) assert.deepEqual(podResources(given), expected);
 });

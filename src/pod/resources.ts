@@ -1,6 +1,7 @@
 // Requests and limits of Pods and containers, QoS class, and what they mean for the kernel: spec 02, sections 4.9 and 5.1.
-import type { Container, PodSpec, Quantity } from '../api/gen/kubernetes.ts';
+import type { Container, PodSpec, Quantity, ResourceRequirements } from '../api/gen/kubernetes.ts';
 import { allContainers, isSidecar } from '../api/pod.ts';
+import { formatQuantity, parseQuantity } from '../api/quantity.ts';
 import { amountOf, wholeUnits } from './amounts.ts';
 import type { NodeFacts } from './node-facts.ts';
 import type { LinuxResources } from './runtime-config.ts';
@@ -62,6 +63,29 @@ export function podRequests(spec: PodSpec, options: { readonly overhead: boolean
 /** L-285: overhead is added to resources that have a limit only. */
 export function podLimits(spec: PodSpec, options: { readonly overhead: boolean } = { overhead: true }): Amounts {
   return podTotals(spec, 'limits', options.overhead);
+}
+
+/** What a Pod's containers ask for together, for its status (L-490); `requests` and `limits` only where something is asked. */
+export function podResources(spec: PodSpec): ResourceRequirements {
+  const requests = quantitiesOf(spec, 'requests');
+  const limits = quantitiesOf(spec, 'limits');
+  return { ...(limits === undefined ? {} : { limits }), ...(requests === undefined ? {} : { requests }) };
+}
+
+function quantitiesOf(spec: PodSpec, side: Side): Readonly<Record<string, Quantity>> | undefined {
+  const totals = [...podTotals(spec, side, true)].filter(([, amount]) => amount > 0);
+  if (totals.length === 0) return undefined;
+  const written = [spec.resources, ...allContainers(spec).map((container) => container.resources)];
+  return Object.fromEntries(
+    totals.map(([resource, amount]) => {
+      const nano = BigInt(amount) * (resource === 'cpu' ? 1_000_000n : 1_000_000_000n);
+      // A sum prints as its parts are written.
+      const format = written
+        .map((part) => parseQuantity(String(part?.[side]?.[resource] ?? ''))?.format)
+        .find((found) => found !== undefined);
+      return [resource, formatQuantity({ nano, format: format ?? 'DecimalSI' })];
+    }),
+  );
 }
 
 function podTotals(spec: PodSpec, side: Side, withOverhead: boolean): Amounts {

@@ -224,6 +224,15 @@ describe('10.2 container statuses', () => {
     assert.deepEqual(first({ spec: withInit })?.state, { waiting: { reason: 'PodInitializing' } });
   });
 
+  test('what it asks for is told of a container that was made, be it nothing (L-470)', () => {
+    const resources = { requests: { cpu: '1' } };
+    const asking = { spec: { containers: [buildContainer({ resources })] } };
+    const told = (input: PlanCase) => [first(input)?.resources, first(input)?.allocatedResources];
+    assert.deepEqual(told(asking), [undefined, undefined]);
+    assert.deepEqual(told({ ...asking, containers: [app()] }), [resources, resources.requests]);
+    assert.deepEqual(told({ containers: [app(exited(0))] }), [{}, undefined]);
+  });
+
   test('running: every field (L-186, L-460, L-470, C-348)', () => {
     const user = { uid: 5, gid: 6, supplementalGroups: [7] };
     const container = buildContainer({
@@ -546,4 +555,13 @@ describe('10.5 addresses, start time, class', () => {
     assert.equal(status.startTime, at(now - 200_000));
     assert.equal(status.qosClass, 'BestEffort');
   });
+});
+
+test('what the Pod asks for as a whole is in its status (L-490)', () => {
+  const resources = { requests: { cpu: '1', memory: '64Mi' }, limits: { memory: '128Mi' } };
+  const asking = statusOf({ spec: { containers: [buildContainer({ resources }), buildContainer({ name: 'b', resources })] } });
+  assert.deepEqual(asking.resources, { requests: { cpu: '2', memory: '128Mi' }, limits: { memory: '256Mi' } });
+  assert.deepEqual(asking.allocatedResources, { cpu: '2', memory: '128Mi' });
+  const modest = statusOf();
+  assert.deepEqual([modest.resources, modest.allocatedResources], [{}, undefined]);
 });

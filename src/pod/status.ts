@@ -6,7 +6,7 @@ import { type ContainerStatuses, computeContainerStatuses, finalStatuses } from 
 import type { Draft } from './draft.ts';
 import { type Phase, phaseOf } from './phase.ts';
 import { deadlineMessage } from './plan-sync.ts';
-import { qosClass } from './resources.ts';
+import { podResources, qosClass } from './resources.ts';
 import { matchingRule } from './restart-policy.ts';
 import { decideSandbox } from './sandbox-decision.ts';
 import type { PodWorkState } from './work.ts';
@@ -26,6 +26,7 @@ export function computeStatus(pod: Pod, work: PodWorkState, draft: Draft): PodSt
   const reason = ended?.reason ?? (keepsReason ? memory.status?.reason : undefined);
   const message = ended?.message ?? (keepsReason ? memory.status?.message : undefined);
   const init = statuses.init.length === 0 ? {} : { initContainerStatuses: statuses.init };
+  const resources = podResources(pod.spec);
   return {
     phase,
     conditions: conditions(pod, work, phase, statuses, draft),
@@ -37,6 +38,8 @@ export function computeStatus(pod: Pod, work: PodWorkState, draft: Draft): PodSt
     ...init,
     containerStatuses: statuses.regular,
     qosClass: qosClass(pod.spec),
+    resources,
+    ...(resources.requests === undefined ? {} : { allocatedResources: resources.requests }),
   };
 }
 
