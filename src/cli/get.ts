@@ -128,7 +128,8 @@ async function formatObject(value: unknown, output: 'json' | 'yaml' | 'name', re
       return `${JSON.stringify(value, undefined, 4)}\n`;
     case 'yaml': {
       const { stringify } = await import('yaml');
-      return stringify(value);
+      // Words that YAML 1.1 takes for booleans or times are quoted, as kubectl does: what is printed can be a manifest again.
+      return stringify(value, { version: '1.1', lineWidth: 0 });
     }
     case 'name': {
       const { items, metadata } = value as { items?: readonly { metadata: { name: string } }[]; metadata: { name: string } };

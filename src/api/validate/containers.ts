@@ -182,11 +182,6 @@ function validateMounts(field: string, container: Container, volumes: UsableVolu
     if (devices.some(({ devicePath }) => devicePath === mount.mountPath)) {
       report.invalid(`${at}.mountPath`, mount.mountPath, 'must not already exist as a path in volumeDevices');
     }
-    if (volume?.image !== undefined) {
-      for (const name of ['subPath', 'subPathExpr'] as const) {
-        if ((mount[name] ?? '') !== '') report.invalid(`${at}.${name}`, mount[name], 'not allowed in image volume sources');
-      }
-    }
     validateSubPaths(field, at, mount, report);
     validateMountModes(field, mount, container, report);
   }
