@@ -1,0 +1,118 @@
+// The metrics of the whole agent on the fake runtime, as a scraper reads them.
+import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { systemClock } from '../../src/std/clock.ts';
+import { FakeAgent } from '../support/fake-agent.ts';
+import { freePort } from '../support/test-agent.ts';
+
+const { signal } = new AbortController();
+const manifest = `apiVersion: v1
+kind: Pod
+metadata: {name: web, namespace: apps}
+spec:
+  containers:
+  - name: app
+    image: nginx
+    livenessProbe: {exec: {command: ["/ok"]}, periodSeconds: 1, failureThreshold: 1}
+`;
+
+describe('metrics of the agent', () => {
+  let dir = '';
+  let port = 0;
+  let agent: FakeAgent;
+  let first = '';
+
+  const scrape = async (target: string): Promise<string> =>
+    (await fetch(`http://127.0.0.1:${port}${target}`, { headers: { connection: 'close' } })).text();
+  async function until(target: string, what: RegExp): Promise<string> {
+    for (;;) {
+      const text = await scrape(target).catch(() => '');
+      if (what.test(text)) return text;
+      await systemClock.sleep(50, signal);
+    }
+  }
+
+  before(async () => {
+    dir = await mkdtemp(path.join(tmpdir(), 'pinpod-metrics-'));
+    port = await freePort();
+    const kubelet = {
+      enableServer: true,
+      address: '127.0.0.1',
+      readOnlyPort: port,
+      authentication: { anonymous: { enabled: true }, webhook: { enabled: false } },
+      authorization: { mode: 'AlwaysAllow' },
+    };
+    const exec = () => ({ exitCode: 1, stdout: Buffer.from('no'), stderr: Buffer.alloc(0) });
+    agent = new FakeAgent({ dir, kubelet, runtime: { exec } }, { clock: systemClock });
+    await agent.start();
+    first = await until('/metrics', /kubelet_pleg_last_seen_seconds/);
+    agent.put('web.yaml', manifest);
+  });
+  after(async () => {
+    await agent.stop();
+    await rm(dir, { recursive: true, force: true });
+  });
+
+  for (const [rule, line] of [
+    ['H-363', /^kubelet_desired_pods\{static="true"\} 0$/m],
+    ['H-364', /^kubelet_active_pods\{static="true"\} 0$/m],
+    ['H-371', /^kubelet_pod_start_duration_seconds_count 0$/m],
+    ['H-381 H-415', /^kubelet_runtime_operations_total\{operation_type="list_podsandbox"\} [1-9]/m],
+    ['H-382', /^kubelet_runtime_operations_duration_seconds_count\{operation_type="version"\} [1-9]/m],
+    ['H-383', /^kubelet_pleg_relist_duration_seconds_count [1-9]/m],
+    ['H-385', /^kubelet_pleg_last_seen_seconds \d{10}/m],
+    ['H-387', /^kubelet_http_inflight_requests\{method="GET",path="metrics",server_type="readonly",long_running="false"\} 1$/m],
+  ] as const) {
+    test(`${rule}: at the first scrape`, () => assert.match(first, line));
+  }
+
+  test('H-352 C-501: the buckets are those of the kubelet', () => {
+    const buckets = (family: string): readonly string[] =>
+      [...first.matchAll(new RegExp(`^${family}_bucket\\{(?:[^}]*,)?le="([^"]+)"`, 'gm'))].map((match) => match[1] ?? '');
+    const start = [0.5, 1, 2, 3, 4, 5, 6, 8, 10, 20, 30, 45, 60, 120, 180, 240, 300, 360, 480, 600, 900, 1200, 1800, 2700, 3600];
+    assert.deepEqual(buckets('kubelet_pod_start_duration_seconds'), [...start.map(String), '+Inf']);
+    assert.deepEqual(buckets('kubelet_pleg_relist_duration_seconds'), [
+      '0.005',
+      '0.01',
+      '0.025',
+      '0.05',
+      '0.1',
+      '0.25',
+      '0.5',
+      '1',
+      '2.5',
+      '5',
+      '10',
+      '+Inf',
+    ]);
+    const operations = buckets('kubelet_runtime_operations_duration_seconds').slice(0, 15);
+    assert.deepEqual(operations.map(Number), [
+      ...Array.from({ length: 14 }, (_, n) => Number((0.005 * 2.5 ** n).toPrecision(12))),
+      Number.NaN,
+    ]);
+  });
+
+  test('H-363 H-364 H-371 C-500: a Pod is counted', async () => {
+    const text = await until('/metrics', /^kubelet_pod_start_duration_seconds_count 1$/m);
+    assert.match(text, /^kubelet_desired_pods\{static="true"\} 1$/m);
+    assert.match(text, /^kubelet_active_pods\{static="true"\} 1$/m);
+  });
+
+  test('H-421 C-502: probes have their results and their Pods', async () => {
+    const labels = 'container="app",namespace="apps",pod="web-node1",pod_uid="[0-9a-f]{32}",probe_type="Liveness",result="failed"';
+    const text = await until('/metrics/probes', /^prober_probe_total\{[^}]*result="failed"/m);
+    const [, found = ''] = /^prober_probe_total\{([^}]*result="failed"[^}]*)\} [1-9]/m.exec(text) ?? [];
+    assert.match(found.split(',').sort().join(), new RegExp(`^${labels}$`));
+    assert.match(text, /^prober_probe_duration_seconds_count\{/m);
+  });
+
+  test('H-420: usage has its own times', async () => {
+    const text = await scrape('/metrics/resource');
+    assert.match(text, /^node_cpu_usage_seconds_total \d+(\.\d+)? \d{13}$/m);
+    assert.match(text, /^node_memory_working_set_bytes \d+ \d{13}$/m);
+    assert.match(text, /^resource_scrape_error \d$/m);
+  });
+});
