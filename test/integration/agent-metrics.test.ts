@@ -69,7 +69,7 @@ describe('metrics of the agent', () => {
     test(`${rule}: at the first scrape`, () => assert.match(first, line));
   }
 
-  test('H-352 C-501: the buckets are those of the kubelet', () => {
+  test('H-352: the buckets are those of the kubelet', () => {
     const buckets = (family: string): readonly string[] =>
       [...first.matchAll(new RegExp(`^${family}_bucket\\{(?:[^}]*,)?le="([^"]+)"`, 'gm'))].map((match) => match[1] ?? '');
     const start = [0.5, 1, 2, 3, 4, 5, 6, 8, 10, 20, 30, 45, 60, 120, 180, 240, 300, 360, 480, 600, 900, 1200, 1800, 2700, 3600];
@@ -89,13 +89,14 @@ describe('metrics of the agent', () => {
       '+Inf',
     ]);
     const operations = buckets('kubelet_runtime_operations_duration_seconds').slice(0, 15);
-    assert.deepEqual(operations.map(Number), [
-      ...Array.from({ length: 14 }, (_, n) => Number((0.005 * 2.5 ** n).toPrecision(12))),
-      Number.NaN,
-    ]);
+    const rounded = (value: number): string => value.toPrecision(9);
+    assert.deepEqual(
+      operations.map((bound) => rounded(Number(bound))),
+      [...Array.from({ length: 14 }, (_, n) => rounded(0.005 * 2.5 ** n)), 'NaN'],
+    );
   });
 
-  test('H-363 H-364 H-371 C-500: a Pod is counted', async () => {
+  test('H-363 H-364 H-371: a Pod is counted', async () => {
     const text = await until('/metrics', /^kubelet_pod_start_duration_seconds_count 1$/m);
     assert.match(text, /^kubelet_desired_pods\{static="true"\} 1$/m);
     assert.match(text, /^kubelet_active_pods\{static="true"\} 1$/m);
