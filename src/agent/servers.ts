@@ -5,6 +5,7 @@ import type { AgentConfig } from '../config/agent-config.ts';
 import { toDocuments } from '../config/describe.ts';
 import type { ClusterMode } from '../mirror/cluster-mode.ts';
 import type { CgroupFacts } from '../pod/node-facts.ts';
+import type { PodWorkers } from '../podworker/pod-workers.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { KubeServer } from '../server/kube-server.ts';
 import type { ManifestsView } from '../server/views.ts';
@@ -47,7 +48,7 @@ export async function startServers({ config, layout, cgroup }: ServersOptions, d
   const { clock, logger: log, runtime, status, sources, events, metrics, engine, reload } = deps;
   const { podConfig } = sources;
   const pods = podsView(status, clock);
-  const manifests = manifestsView(sources);
+  const manifests = manifestsView(sources, engine.workers);
   let portFault: string | undefined;
   const troubles = new Troubles(reload, {
     ...{ pods, manifests, events, clock },
@@ -124,10 +125,17 @@ export async function startServers({ config, layout, cgroup }: ServersOptions, d
   }
 }
 
-function manifestsView(sources: Sources): ManifestsView {
+function manifestsView(sources: Sources, workers: Pick<PodWorkers, 'whyNotBegun'>): ManifestsView {
   const { podConfig } = sources;
   return {
-    manifests: () => podConfig.manifests(),
+    manifests() {
+      const uids = new Map([...podConfig.desired()].map(([uid, { metadata }]) => [`${metadata.namespace}/${metadata.name}`, uid]));
+      return podConfig.manifests().map((report) => {
+        const uid = uids.get(report.pod ?? '');
+        const waiting = report.verdict.kind !== 'accepted' || uid === undefined ? undefined : workers.whyNotBegun(uid);
+        return waiting === undefined ? report : { ...report, verdict: { kind: 'accepted' as const, waiting } };
+      });
+    },
     sources: () =>
       podConfig.sources().map(({ source, fault, readAt }) => ({ source, location: sources.locationOf(source), readAt, fault })),
   };

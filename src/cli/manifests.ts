@@ -8,7 +8,7 @@ export interface ManifestsOptions {
 }
 
 type Verdict =
-  | { readonly kind: 'accepted' }
+  | { readonly kind: 'accepted'; readonly waiting?: string }
   | { readonly kind: 'rejected'; readonly problems: readonly Problem[]; readonly keptPods: boolean }
   | { readonly kind: 'shadowed'; readonly by: string }
   | { readonly kind: 'ignored'; readonly why: string };
@@ -27,7 +27,7 @@ export function formatProblem(path: string, problem: Problem): string {
 function detail(verdict: Verdict): string {
   switch (verdict.kind) {
     case 'accepted':
-      return '';
+      return verdict.waiting ?? '';
     case 'rejected':
       return `${verdict.problems.length} problem${verdict.problems.length === 1 ? '' : 's'}${verdict.keptPods ? '; the last good version keeps running' : ''}`;
     case 'shadowed':

@@ -222,6 +222,28 @@ test('two manifests of one name: the second waits for the first (C-211, C-212)',
     assert.ok(!m.runtime.deeds.some((deed) => deed.includes('uid-2')));
   }));
 
+test('a Pod that waits for its predecessor says so, and in an Event when that takes long (D5, S-268)', () =>
+  onMachine({ process: () => ({ onTerm: 'ignore' }) }, async (m) => {
+    const { workers } = m.agent;
+    const told = (): readonly string[] => m.events.lines.filter((line) => line.includes('WaitingForPredecessor'));
+    await m.apply(staticPod('uid-1', { terminationGracePeriodSeconds: 25 }));
+    await m.apply(staticPod('uid-2'));
+    const why = 'waits until the Pod before it has ended, which may take its grace of 25 s';
+    assert.equal(workers.whyNotBegun('uid-2'), why);
+    assert.deepEqual(told(), []);
+    await m.advance(21_000);
+    assert.deepEqual(told(), [`Normal WaitingForPredecessor: ${why}`]);
+    await m.advance(10_000);
+    assert.equal(m.status('uid-2')?.phase, 'Running');
+    assert.equal(workers.whyNotBegun('uid-2'), undefined);
+    await m.apply();
+    await m.apply(staticPod('uid-2'));
+    assert.equal(workers.whyNotBegun('uid-2'), 'it is being ended, and begins anew after that');
+    await m.advance(60_000);
+    assert.equal(workers.whyNotBegun('uid-2'), undefined);
+    assert.equal(told().length, 1);
+  }));
+
 test('after a power loss every Pod gets a new sandbox (L-078, C-230)', () =>
   onMachine({}, async (m) => {
     await m.apply(staticPod('uid-1', { initContainers: [buildContainer({ name: 'prepare' })] }));

@@ -7,6 +7,7 @@ import type { ObservedPod } from '../pod/observation.ts';
 import { isOurs, isRunning, podOfRecords } from '../pod/orphan.ts';
 import { priorityOf } from '../pod/priority.ts';
 import { qosClass } from '../pod/resources.ts';
+import { gracePeriodSeconds } from '../pod/stop.ts';
 import type { TerminationCause } from '../pod/work.ts';
 import type { CallOptions } from '../runtime/runtime.ts';
 import type { StatusStore } from '../status/status-store.ts';
@@ -64,6 +65,8 @@ export class PodWorkers {
   readonly #tasks = new TaskGroup();
   readonly #entries = new Map<string, Entry>();
   readonly #refused = new Map<string, AdmissionRefusal>();
+  /** Desired Pods whose name another Pod still has (L-044). */
+  readonly #waiting = new Map<string, { readonly since: Instant; isTold: boolean }>();
   readonly #returns = new Map<string, Return>();
   /** Pods of the runtime that nobody desires as far as is known: their source has not spoken yet (S-235). */
   readonly #unclaimed = new Map<string, FoundPod>();
@@ -104,6 +107,7 @@ export class PodWorkers {
       for (;;) {
         await this.#deps.clock.sleep(readmitMs, options.signal);
         if (this.#refused.size > 0 || this.#hasDisrupted()) this.reconcile();
+        this.#tellOfLongWaits();
         for (const uid of this.#foreign) if (!this.#deps.podUids().has(uid)) this.#foreign.delete(uid);
       }
     });
@@ -175,6 +179,15 @@ export class PodWorkers {
     return new Set([...desired().keys(), ...this.#entries.keys(), ...this.#unclaimed.keys(), ...this.#foreign, ...podUids()]);
   }
 
+  /** Why a desired Pod has not begun (D5); undefined when it has, or is about to. */
+  whyNotBegun(uid: string): string | undefined {
+    const refusal = this.#refused.get(uid);
+    if (refusal !== undefined) return `${refusal.reason}: ${refusal.message}`;
+    if (this.#entries.get(uid)?.worker.isLeaving === true) return 'it is being ended, and begins anew after that';
+    const pod = this.#deps.desired().get(uid);
+    return pod !== undefined && this.#waiting.has(uid) ? this.#whyNameIsTaken(pod) : undefined;
+  }
+
   /** Why the Pod would not be admitted now, once its predecessor has gone. Changes nothing. */
   refusalOf(pod: Pod): AdmissionRefusal | undefined {
     const name = fullName(pod);
@@ -205,6 +218,7 @@ export class PodWorkers {
     }
     for (const uid of this.#refused.keys()) if (!desired.has(uid)) this.#forget(uid);
     for (const uid of this.#returns.keys()) if (!desired.has(uid)) this.#returns.delete(uid);
+    for (const uid of this.#waiting.keys()) if (!desired.has(uid)) this.#waiting.delete(uid);
     // The more important ones first (differs from S-241, where chance decides).
     const byPriority = [...desired].sort(([, a], [, b]) => (priorityOf(b) ?? 0) - (priorityOf(a) ?? 0));
     for (const [uid, pod] of byPriority) {
@@ -227,7 +241,11 @@ export class PodWorkers {
   #startIfPossible(uid: string, pod: Pod): void {
     // Desired again while it is being ended: it starts anew when that is over (L-045).
     if (this.#entries.has(uid) || this.#cleaning.has(uid)) return;
-    if (this.#isNameTaken(pod)) return;
+    if (this.#isNameTaken(pod)) {
+      if (!this.#waiting.has(uid)) this.#waiting.set(uid, { since: this.#deps.clock.now(), isTold: false });
+      return;
+    }
+    this.#waiting.delete(uid);
     const admission = this.#deps.admit(pod, this.active());
     switch (admission.kind) {
       case 'admitted':
@@ -245,13 +263,31 @@ export class PodWorkers {
     }
   }
 
-  /** Of one name there is one Pod at a time (L-044). */
   #isNameTaken(pod: Pod): boolean {
+    return this.#whyNameIsTaken(pod) !== undefined;
+  }
+
+  /** Of one name there is one Pod at a time (L-044); undefined when none has it. */
+  #whyNameIsTaken(pod: Pod): string | undefined {
     const name = fullName(pod);
-    const isSame = (other: Pod): boolean => fullName(other) === name;
-    return (
-      [...this.#entries.values()].some(({ worker }) => isSame(worker.pod)) || [...this.#unclaimed.values()].some((one) => isSame(one.pod))
-    );
+    for (const { worker } of this.#entries.values()) {
+      if (fullName(worker.pod) !== name) continue;
+      if (!worker.isLeaving) return `another Pod of this name runs (${worker.uid})`;
+      return `waits until the Pod before it has ended, which may take its grace of ${gracePeriodSeconds(worker.pod)} s`;
+    }
+    const isFound = [...this.#unclaimed.values()].some((found) => fullName(found.pod) === name);
+    return isFound ? 'a Pod of this name runs since before the agent started, and its source has not been read yet' : undefined;
+  }
+
+  /** An ordinary replacement is worth no word. */
+  #tellOfLongWaits(): void {
+    const { clock, desired, events } = this.#deps;
+    for (const [uid, wait] of this.#waiting) {
+      const pod = desired().get(uid);
+      if (pod === undefined || wait.isTold || clock.now() - wait.since < readmitMs) continue;
+      wait.isTold = true;
+      events.record(podObject(pod), 'Normal', 'WaitingForPredecessor', this.#whyNameIsTaken(pod) ?? '');
+    }
   }
 
   /** A Pod that was ended before its time begins anew once what ended it is over and there is room for it (D4). */

@@ -174,7 +174,11 @@ export interface ManifestStatus {
   readonly index?: number | undefined;
   readonly pod?: string | undefined;
   readonly verdict:
-    | { readonly kind: 'accepted' }
+    | {
+        readonly kind: 'accepted';
+        /** Why its Pod has not begun. */
+        readonly waiting?: string | undefined;
+      }
     | {
         readonly kind: 'rejected';
         readonly problems: readonly {

@@ -142,6 +142,7 @@ describe('the command line over the socket', () => {
     assert.equal(empty.err, 'http://x: connection refused; its last good Pods keep running\nNo manifests found in /m, http://x.\n');
     views.manifests.list.push(
       { source: 'file', path: '/m/web.yaml', pod: 'default/web-node1', verdict: { kind: 'accepted' } },
+      { source: 'file', path: '/m/late.yaml', pod: 'default/l-node1', verdict: { kind: 'accepted', waiting: 'OutOfpods: none left' } },
       {
         source: 'file',
         path: '/m/bad.yaml',
@@ -162,6 +163,7 @@ describe('the command line over the socket', () => {
       [
         'MANIFEST       POD                 VERDICT    DETAIL',
         '/m/web.yaml    default/web-node1   accepted',
+        '/m/late.yaml   default/l-node1     accepted   OutOfpods: none left',
         '/m/bad.yaml    default/bad-node1   rejected   1 problem; the last good version keeps running',
         '/m/web2.yaml   default/web-node1   shadowed   the same Pod comes from /m/web.yaml',
         '/m/x~          <none>              ignored    editor backup',
@@ -171,7 +173,7 @@ describe('the command line over the socket', () => {
     );
     const json = recorder();
     await manifests({ output: 'json' }, { client, io: json.io });
-    assert.equal(JSON.parse(json.out).manifests.length, 4);
+    assert.equal(JSON.parse(json.out).manifests.length, 5);
   });
 
   test('without an agent, the message says what to do', async () => {
