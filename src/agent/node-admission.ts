@@ -10,6 +10,7 @@ import type { NodeFacts } from '../pod/node-facts.ts';
 import type { Clock } from '../std/clock.ts';
 import { messageOf } from '../std/errors.ts';
 import type { Logger } from '../std/log.ts';
+import type { Metrics } from '../std/metrics.ts';
 import { type Host, realHost } from './host.ts';
 import { nodeOptions, podCapacity } from './node-view.ts';
 
@@ -106,6 +107,24 @@ function fixedBy(config: AgentConfig, { allocatable, capacity }: Pick<NodeFacts,
     maxPods: podCapacity(config, capacity.cpuMillis),
     sysctls: { allowedUnsafe: config.allowedUnsafeSysctls, kernelRelease: release() },
     criticalPods: config.criticalPods,
+  };
+}
+
+/** H-391, H-392. */
+export function admissionMetrics(metrics: Metrics): { onRefused(reason: string): void; onPreempted(resource: string): void } {
+  const rejections = metrics.counter({
+    name: 'kubelet_admission_rejections_total',
+    help: '[ALPHA] Cumulative number pod admission rejections by the Kubelet',
+    labels: ['reason'],
+  });
+  const preemptions = metrics.counter({
+    name: 'kubelet_preemptions',
+    help: '[ALPHA] Cumulative number of pod preemptions by preemption resource',
+    labels: ['preemption_signal'],
+  });
+  return {
+    onRefused: (reason) => rejections.inc({ reason }),
+    onPreempted: (resource) => preemptions.inc({ preemption_signal: resource }),
   };
 }
 

@@ -15,6 +15,7 @@ import type { CgroupFacts, NodeAmounts, NodeFacts } from '../pod/node-facts.ts';
 import { defaultBackoff } from '../pod/restart-policy.ts';
 import type { PodConfig } from '../podconfig/pod-config.ts';
 import { ContainerLogLinks } from '../podworker/container-log-links.ts';
+import { Disruptions } from '../podworker/disruptions.ts';
 import { PodExecutor } from '../podworker/execute.ts';
 import { GarbageCollector } from '../podworker/garbage-collector.ts';
 import { HookRunner } from '../podworker/hooks.ts';
@@ -27,12 +28,13 @@ import { Prober } from '../prober/prober.ts';
 import type { CallOptions, RuntimeVersion } from '../runtime/runtime.ts';
 import type { StatusStore } from '../status/status-store.ts';
 import { signalProcess } from '../std/process.ts';
+import { jsonStateFile } from '../std/state-file.ts';
 import { programMounter } from '../volume/mounter.ts';
 import { findIdRange, UserNamespaces } from '../volume/user-namespaces.ts';
 import { Volumes } from '../volume/volumes.ts';
 import type { AgentBase } from './base.ts';
 import type { RuntimeConnection } from './connect-runtime.ts';
-import { NodeAdmission } from './node-admission.ts';
+import { admissionMetrics, NodeAdmission } from './node-admission.ts';
 import { allocatable, type NodeFactsReader } from './node-facts.ts';
 import { RuntimeState } from './runtime-state.ts';
 
@@ -149,6 +151,11 @@ export async function createPodEngine(options: PodEngineOptions, deps: PodEngine
       executorOf: (pod) => new PodExecutor(pod, executorDeps),
       admit: (pod, active) => admission.admit(pod, active),
       mayReturn: (reason) => admission.mayReturn(reason),
+      ...admissionMetrics(deps.metrics),
+      disruptions: new Disruptions({
+        file: jsonStateFile({ path: path.join(config.rootDir, 'disrupted.json'), maxBytes: 1 << 20 }, { log: logger }),
+        logger,
+      }),
     },
   );
   return { workers, pleg, prober, state, volumes, cgroups, nodeCgroups, records, admission, planOptions };

@@ -18,7 +18,7 @@ export type Admission =
   | { readonly kind: 'admitted' }
   | ({ readonly kind: 'refused' } & AdmissionRefusal)
   /** There will be room once `victims`, and whoever is ending already, have ended. */
-  | { readonly kind: 'preempting'; readonly victims: readonly Pod[]; readonly message: string };
+  | { readonly kind: 'preempting'; readonly victims: readonly Pod[]; readonly resource: string; readonly message: string };
 
 /** A Pod that holds its ports and its share of the node. */
 export interface ActivePod {
@@ -147,7 +147,7 @@ function fit(pod: Pod, active: readonly ActivePod[], node: AdmissionNode): Admis
   }
   const leaving = [...active.filter((one) => one.isEnding).map((one) => one.pod), ...victims];
   const names = leaving.map(({ metadata }) => `${metadata.namespace}/${metadata.name}`).join(', ');
-  return { kind: 'preempting', victims, message: `waiting for ${[...lacking.keys()].join(' and ')} of pods that are ending: ${names}` };
+  return { kind: 'preempting', victims, resource: first, message: `waiting for ${[...lacking.keys()].join(' and ')} of pods that are ending: ${names}` };
 }
 
 /** What is missing of each resource for `pod` beside `others`, in the order in which it is reported. */

@@ -20,7 +20,8 @@ export function computeStatus(pod: Pod, work: PodWorkState, draft: Draft): PodSt
   const natural = phaseOf(draft, pod, statuses);
   // A one-shot Pod that was ended in the middle has no natural end (L-126).
   const isCutShort = work.state === 'terminated' && work.cause.kind === 'completed';
-  const phase: Phase = natural !== 'Succeeded' && (ended !== undefined || isCutShort) ? 'Failed' : natural;
+  const isFailed = isDisrupted(work) || (natural !== 'Succeeded' && (ended !== undefined || isCutShort));
+  const phase: Phase = isFailed ? 'Failed' : natural;
   const ips = podIps(pod, draft);
   const keepsReason = ended === undefined && memory.status?.phase === phase; // L-456
   const reason = ended?.reason ?? (keepsReason ? memory.status?.reason : undefined);
@@ -41,6 +42,11 @@ export function computeStatus(pod: Pod, work: PodWorkState, draft: Draft): PodSt
     resources,
     ...(resources.requests === undefined ? {} : { allocatedResources: resources.requests }),
   };
+}
+
+/** It had not ended when it was asked to, however well its containers then exited (differs from S-471). */
+function isDisrupted(work: PodWorkState): boolean {
+  return (work.state === 'terminating' || work.state === 'terminated') && work.cause.kind === 'disrupted';
 }
 
 /** What a Pod that did not end by itself says of its end (L-492, L-498, L-505, L-508). */

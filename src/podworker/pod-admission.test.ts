@@ -132,3 +132,37 @@ test('a Pod that was evicted comes back when that is over, and less and less soo
     );
     assert.deepEqual(m.errors, []);
   }));
+
+test('a one-shot Pod that was evicted comes back although the agent died in between (D2, D4)', () =>
+  onMachine({}, async (m) => {
+    const job = { restartPolicy: 'Never', containers: [buildContainer({ name: 'job' })] };
+    await m.apply(staticPod('a', { restartPolicy: 'Never' }, 'a'), staticPod('done', job, 'done'));
+    await m.exit('job', 0);
+    m.admission = buildAdmissionNode({ pressure: ['DiskPressure'] });
+    m.agent.workers.terminate('a', disrupted, 1);
+    m.agent.workers.terminate('done', disrupted, 1);
+    await m.advance(5_000);
+    assert.equal(said(m, 'a'), 'Failed | Evicted | The node was low', 'although it exited with 0 (differs from S-471)');
+    await m.restart();
+    await m.advance(60_000);
+    assert.equal(said(m, 'a'), 'Failed | Evicted | The node was low');
+    m.admission = buildAdmissionNode();
+    m.takeDeeds();
+    await m.advance(11_000);
+    assert.equal(said(m, 'a'), 'Running');
+    assert.equal(said(m, 'done'), 'Succeeded', 'it had completed before');
+    assert.deepEqual(m.disrupted, []);
+    assert.deepEqual(m.errors, []);
+  }));
+
+test('the agent dies before an evicted Pod has ended: it is adopted, and judged anew (D2)', () =>
+  onMachine({ process: () => ({ onTerm: 'ignore' }) }, async (m) => {
+    await m.apply(staticPod('a', { restartPolicy: 'Never' }, 'a'));
+    m.agent.workers.terminate('a', disrupted, 20);
+    await m.advance(1_000);
+    await m.restart();
+    await m.advance(60_000);
+    assert.deepEqual(await m.containers('a'), ['app/0 running']);
+    assert.equal(said(m, 'a'), 'Running');
+    assert.deepEqual(m.disrupted, []);
+  }));

@@ -56,7 +56,7 @@ export class PodWorker {
   readonly uid: string;
   readonly #deps: PodWorkerDeps;
   #pod: Pod;
-  #work: PodWorkState = { state: 'sync' };
+  #work: PodWorkState;
   #memory: PodMemory = emptyMemory;
   /** Under way, by action key. */
   readonly #running = new Map<string, Running>();
@@ -72,8 +72,10 @@ export class PodWorker {
   #faults = 0;
   readonly #successes = new Map<string, readonly Instant[]>();
 
-  constructor(pod: Pod, deps: PodWorkerDeps) {
+  /** `work`: where the agent before this one left it, if that is no new beginning. */
+  constructor(pod: Pod, deps: PodWorkerDeps, work: PodWorkState = { state: 'sync' }) {
     this.uid = pod.metadata.uid;
+    this.#work = work;
     this.#pod = pod;
     this.#deps = deps;
   }

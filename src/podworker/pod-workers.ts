@@ -8,12 +8,13 @@ import { isOurs, isRunning, podOfRecords } from '../pod/orphan.ts';
 import { priorityOf } from '../pod/priority.ts';
 import { qosClass } from '../pod/resources.ts';
 import { gracePeriodSeconds } from '../pod/stop.ts';
-import type { TerminationCause } from '../pod/work.ts';
+import type { PodWorkState, TerminationCause } from '../pod/work.ts';
 import type { CallOptions } from '../runtime/runtime.ts';
 import type { StatusStore } from '../status/status-store.ts';
 import { TaskGroup } from '../std/async.ts';
 import { type Instant, toRfc3339 } from '../std/clock.ts';
 import { assertNever, messageOf, RuntimeError } from '../std/errors.ts';
+import type { Disruption, Disruptions } from './disruptions.ts';
 import { PodWorker, type PodWorkerDeps } from './pod-worker.ts';
 
 export interface PodWorkersOptions {
@@ -33,6 +34,9 @@ export interface PodWorkersDeps extends Omit<PodWorkerDeps, 'executor' | 'publis
   readonly mayReturn: (reason: string) => boolean;
   /** Called for each refusal that is news; for metrics. */
   readonly onRefused?: (reason: string) => void;
+  /** Called for each Pod that has to go for another; for metrics. */
+  readonly onPreempted?: (resource: string) => void;
+  readonly disruptions: Disruptions;
   readonly status: StatusStore;
 }
 
@@ -92,6 +96,8 @@ export class PodWorkers {
    * no Pod may start before the predecessors of its name are known.
    */
   async start({ signal }: CallOptions): Promise<void> {
+    await this.#deps.disruptions.load();
+    this.#tasks.spawn('disruptions', (options) => this.#deps.disruptions.run(options));
     let unread: readonly string[] = [...this.#deps.podUids()];
     for (let tries = 1; ; tries++) {
       const isRead = await Promise.all(unread.map((uid) => this.#discover(uid, signal)));
@@ -137,7 +143,12 @@ export class PodWorkers {
 
   /** Ends a Pod although it is desired: eviction, node shutdown. */
   terminate(uid: string, cause: TerminationCause, graceSeconds?: number): void {
-    this.#entries.get(uid)?.worker.terminate(cause, graceSeconds);
+    const worker = this.#entries.get(uid)?.worker;
+    worker?.terminate(cause, graceSeconds);
+    const work = worker?.work;
+    const isEnding = work?.state === 'terminating' || work?.state === 'terminated';
+    // One that completed before, or whose manifest is gone, is not ended by this.
+    if (worker !== undefined && isEnding && work.cause.kind === 'disrupted') this.#deps.disruptions.add(worker.pod, work.cause);
   }
 
   /** The Pods with a worker. */
@@ -214,10 +225,13 @@ export class PodWorkers {
       if (pod === undefined) continue;
       this.#unclaimed.delete(uid);
       // It has its room and its ports: a restart of the agent is no reason to ask whether it may (D2; differs from S-443).
-      if (found.isRunning && !this.#isNameTaken(pod)) this.#begin(pod, false);
+      if (!found.isRunning || this.#isNameTaken(pod)) continue;
+      this.#deps.disruptions.delete(uid); // the agent died before it had ended
+      this.#begin(pod, false);
     }
     for (const uid of this.#refused.keys()) if (!desired.has(uid)) this.#forget(uid);
     for (const uid of this.#returns.keys()) if (!desired.has(uid)) this.#returns.delete(uid);
+    this.#deps.disruptions.prune((uid, source) => !desired.has(uid) && this.#deps.hasSeen(source));
     for (const uid of this.#waiting.keys()) if (!desired.has(uid)) this.#waiting.delete(uid);
     // The more important ones first (differs from S-241, where chance decides).
     const byPriority = [...desired].sort(([, a], [, b]) => (priorityOf(b) ?? 0) - (priorityOf(a) ?? 0));
@@ -246,6 +260,11 @@ export class PodWorkers {
       return;
     }
     this.#waiting.delete(uid);
+    const disruption = this.#deps.disruptions.get(uid);
+    if (disruption !== undefined) {
+      this.#begin(pod, false, disruption);
+      return;
+    }
     const admission = this.#deps.admit(pod, this.active());
     switch (admission.kind) {
       case 'admitted':
@@ -255,7 +274,7 @@ export class PodWorkers {
         this.#hold(pod, 'Failed', admission);
         return;
       case 'preempting':
-        for (const victim of admission.victims) this.#preempt(victim);
+        for (const victim of admission.victims) this.#preempt(victim, admission.resource);
         this.#hold(pod, 'Pending', { reason: 'Unschedulable', message: admission.message });
         return;
       default:
@@ -310,10 +329,11 @@ export class PodWorkers {
   }
 
   /** S-471, L-508. */
-  #preempt(victim: Pod): void {
+  #preempt(victim: Pod, resource: string): void {
     const message = 'Preempted in order to admit critical pod';
     const conditionMessage = 'Pod was preempted by Kubelet to accommodate a critical pod.';
     this.#deps.events.record(podObject(victim), 'Warning', 'Preempting', message);
+    this.#deps.onPreempted?.(resource);
     this.terminate(victim.metadata.uid, { kind: 'disrupted', reason: 'Preempting', message, conditionMessage });
   }
 
@@ -332,11 +352,13 @@ export class PodWorkers {
     this.#begin(pod, true).terminate({ kind: 'removed' });
   }
 
-  #begin(pod: Pod, isOrphan: boolean): PodWorker {
+  /** `disruption`: the node ended it in an earlier life of the agent. */
+  #begin(pod: Pod, isOrphan: boolean, disruption?: Disruption): PodWorker {
     const { uid } = pod.metadata;
+    const work: PodWorkState = disruption === undefined ? { state: 'sync' } : { state: 'terminated', cause: disruption };
     this.#refused.delete(uid);
     const { executorOf, status } = this.#deps;
-    const worker: PodWorker = new PodWorker(pod, {
+    const deps: PodWorkerDeps = {
       ...this.#deps,
       executor: executorOf(() => worker.pod),
       publish: (published, podStatus, work) => {
@@ -345,11 +367,13 @@ export class PodWorkers {
         status.publish(published, podStatus, { stage: work.state, leaving: worker.isLeaving });
         if (work.state === 'terminated' && before !== 'terminated') this.reconcile(); // whoever waited for its room
       },
-    });
+    };
+    const worker: PodWorker = new PodWorker(pod, deps, work);
     this.#entries.set(uid, { worker, isOrphan });
     this.#tasks.spawn(`worker of ${formatPod(pod)}`, async (options) => {
       await worker.run(options);
       this.#entries.delete(uid);
+      this.#deps.disruptions.delete(uid);
       status.remove(uid);
       this.reconcile(); // whoever waited for the name, the ports or the room
     });

@@ -13,6 +13,7 @@ import type { ObservedContainer, ObservedPod } from '../../src/pod/observation.t
 import type { ContainerProbeResults } from '../../src/pod/probe-results.ts';
 import { defaultBackoff } from '../../src/pod/restart-policy.ts';
 import { ContainerLogLinks } from '../../src/podworker/container-log-links.ts';
+import { Disruptions } from '../../src/podworker/disruptions.ts';
 import { PodExecutor } from '../../src/podworker/execute.ts';
 import { GarbageCollector } from '../../src/podworker/garbage-collector.ts';
 import { HookRunner } from '../../src/podworker/hooks.ts';
@@ -78,6 +79,8 @@ export class PodMachine {
   readonly cgroups = new Set<string>();
   /** The status last kept of each Pod, by UID. */
   readonly lastStatus = new Map<string, PodStatus>();
+  /** What the agent keeps of the Pods that the node ended. */
+  disrupted: unknown;
   /** How often the volumes of a Pod were set up, by UID. */
   readonly volumeSetUps = new Map<string, number>();
   /** By container name, for whatever its newest container is. */
@@ -230,6 +233,15 @@ export class PodMachine {
           ),
         admit: (pod, active) => admitPod(pod, active, this.admission),
         mayReturn: (reason) => mayReturn(reason, this.admission),
+        disruptions: new Disruptions({
+          file: {
+            load: async () => this.disrupted,
+            save: async (value) => {
+              this.disrupted = value;
+            },
+          },
+          logger,
+        }),
         prober: {
           sync: (pod: Pod, observed: ObservedPod) => void newest.set(pod.metadata.uid, observed.containers),
           beginTermination: () => undefined,
