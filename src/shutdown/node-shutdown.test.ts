@@ -8,6 +8,7 @@ import { RecordedEvents } from '../../test/support/pods.ts';
 import { raceSignal, Shutdown } from '../std/async.ts';
 import { AgentError } from '../std/errors.ts';
 import { type Logger, silentLogger } from '../std/log.ts';
+import { noMetrics } from '../std/metrics.ts';
 import type { ShutdownGroup } from './groups.ts';
 import type { Logind, ShutdownLock } from './logind.ts';
 import { NodeShutdown } from './node-shutdown.ts';
@@ -127,6 +128,7 @@ async function scene(run: (s: Scene) => Promise<void>, change: (logind: FakeLogi
           m.agent.workers.reconcile();
         },
         events: nodeEvents,
+        metrics: noMetrics,
         clock: m.clock,
         logger,
       },

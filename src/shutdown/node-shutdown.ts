@@ -12,6 +12,7 @@ import { linkSignals, Mailbox, raceSignal, Superseded } from '../std/async.ts';
 import type { Clock } from '../std/clock.ts';
 import { AgentError, messageOf } from '../std/errors.ts';
 import type { Logger } from '../std/log.ts';
+import type { Gauge, Metrics } from '../std/metrics.ts';
 import { groupOf, type ShutdownGroup } from './groups.ts';
 import type { Logind, ShutdownLock } from './logind.ts';
 
@@ -33,6 +34,7 @@ export interface NodeShutdownDeps {
   /** Called when a shutdown begins and when it is called off: admission and the Node's readiness depend on it. */
   readonly onChange: (isShuttingDown: boolean) => void;
   readonly events: EventSink;
+  readonly metrics: Metrics;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -61,10 +63,20 @@ export class NodeShutdown {
   #isShuttingDown = false;
   #ending: Ending | undefined;
   #hasTold = false;
+  readonly #startedAt: Gauge;
+  readonly #endedAt: Gauge;
 
   constructor(options: NodeShutdownOptions, deps: NodeShutdownDeps) {
     this.#options = options;
     this.#deps = deps;
+    const gauge = (what: string): Gauge => {
+      const name = `kubelet_graceful_shutdown_${what}_time_seconds`;
+      const made = deps.metrics.gauge({ name, help: `[ALPHA] Last graceful shutdown ${what} time since unix epoch in seconds` });
+      made.set(0);
+      return made;
+    };
+    this.#startedAt = gauge('start');
+    this.#endedAt = gauge('end');
   }
 
   /** Lasts until the signal aborts; then the machine waits for nobody here any more. Without logind it says so once. */
@@ -179,6 +191,7 @@ export class NodeShutdown {
     const { pods, clock, logger } = this.#deps;
     const { groups } = this.#options;
     const startedAt = clock.now();
+    this.#startedAt.set(startedAt / 1000);
     for (const group of groups) {
       const isIn = (pod: Pod): boolean => groupOf(pod, groups) === group;
       for (const pod of pods.active().filter(isIn)) {
@@ -187,6 +200,7 @@ export class NodeShutdown {
       const left = await this.#untilEnded(() => pods.active().filter(isIn), group.seconds * 1000, signal);
       if (left > 0) logger.warn('pods did not end within the time of their group', { priority: group.priority, count: left });
     }
+    this.#endedAt.set(clock.now() / 1000);
     logger.info('all pods were ended for the shutdown', { seconds: Math.round((clock.now() - startedAt) / 1000) });
   }
 
