@@ -6,6 +6,7 @@ import type { StatusStore } from '../status/status-store.ts';
 import type { AgentBase } from './base.ts';
 import type { Lifetime } from './lifetime.ts';
 import { type NodeFeed, nodeOptions } from './node-view.ts';
+import { nodeObject } from './pod-engine.ts';
 import { agentVersion, kubeVersion } from './version.ts';
 
 export interface ClusterDeps extends AgentBase {
@@ -45,6 +46,7 @@ export function startCluster(config: AgentConfig, deps: ClusterDeps, life: Lifet
     },
   );
   events.forwardTo(cluster.events);
+  events.record(nodeObject(config), 'Normal', 'Starting', 'Starting kubelet.');
   life.spawn('cluster', (o) => cluster.run(o));
   return cluster;
 }

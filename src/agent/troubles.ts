@@ -52,7 +52,7 @@ const eventReasons: Partial<Readonly<Record<TroubleArea, string>>> = {
 export class Troubles {
   readonly #options: TroublesOptions;
   readonly #deps: TroublesDeps;
-  readonly #known = new Map<string, { readonly since: Instant; seenAt: Instant }>();
+  readonly #known = new Map<string, { readonly since: Instant; readonly seenAt: Instant; readonly isTold: boolean }>();
   #certificates: readonly Trouble[] = [];
 
   constructor(options: TroublesOptions, deps: TroublesDeps) {
@@ -63,7 +63,7 @@ export class Troubles {
   /** What is wrong now. */
   report(): DoctorReport {
     const areas = troubleAreas.filter((area) => area !== 'agent' && (area !== 'cluster' || this.#deps.faults !== undefined));
-    return { areas, troubles: this.#look() };
+    return { areas, troubles: this.#look(false) };
   }
 
   async run({ signal }: { readonly signal: AbortSignal }): Promise<void> {
@@ -74,29 +74,28 @@ export class Troubles {
         certificatesAt = clock.now();
         this.#certificates = await servingCertificateTroubles(this.#options.config, clock.now());
       }
-      this.#look();
+      // What is not so yet while the agent comes up is no trouble.
       await clock.sleep(lookMs, signal);
+      this.#look(true);
     }
   }
 
-  #look(): readonly Trouble[] {
+  #look(isToBeTold: boolean): readonly Trouble[] {
     const { clock, events } = this.#deps;
     const now = clock.now();
     const troubles = this.#gather().map((trouble) => {
       const key = JSON.stringify([trouble.area, trouble.cause, trouble.object]);
       const known = this.#known.get(key);
-      if (known !== undefined && now - known.seenAt < flapMs) {
-        known.seenAt = now;
-        return { ...trouble, since: trouble.since ?? toRfc3339(known.since) };
-      }
-      this.#known.delete(key);
-      this.#known.set(key, { since: now, seenAt: now });
+      const lasting = known !== undefined && now - known.seenAt < flapMs ? known : undefined;
+      const since = lasting?.since ?? now;
+      const isTold = lasting?.isTold === true;
+      this.#known.set(key, { since, seenAt: now, isTold: isTold || isToBeTold });
       const reason = eventReasons[trouble.area];
-      if (reason !== undefined) {
+      if (reason !== undefined && isToBeTold && !isTold) {
         const place = trouble.object === '' ? '' : `${trouble.object}: `;
         events.record(nodeObject(this.#options.config), 'Warning', reason, `${place}${trouble.message}`);
       }
-      return { ...trouble, since: trouble.since ?? toRfc3339(now) };
+      return { ...trouble, since: trouble.since ?? toRfc3339(since) };
     });
     for (const [key, { seenAt }] of this.#known) if (now - seenAt >= flapMs) this.#known.delete(key);
     return troubles;
@@ -117,7 +116,8 @@ export class Troubles {
       ...this.#certificates,
       ...(faults?.list() ?? []).map(
         ({ area, key, cause, message, advice, since }): Trouble => ({
-          severity: 'error',
+          // What others ask of the node and do not get is no failure of the node.
+          severity: area === 'pod' ? 'warning' : 'error',
           area: 'cluster',
           cause,
           object: key === '' ? area : `${area} of ${key}`,

@@ -64,7 +64,9 @@ export class EventForwarder implements EventSink {
   }
 
   record(object: EventObject, type: EventType, reason: string, message: string): void {
-    const correlated = this.#correlator.correlate({ object, type, reason, message, at: this.#deps.clock.now() });
+    // Of the Node only its name is known for certain (S-398).
+    const of = object.kind === 'Node' ? { ...object, uid: '' } : object;
+    const correlated = this.#correlator.correlate({ object: of, type, reason, message, at: this.#deps.clock.now() });
     if (correlated === undefined) {
       this.#counter.inc({ outcome: 'limited' });
       return;

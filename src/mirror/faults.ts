@@ -11,6 +11,8 @@ export type FaultArea =
   | 'server'
   | 'clock'
   | 'mirror'
+  /** A Pod that is not ours to run. */
+  | 'pod'
   | 'watch'
   | 'node'
   | 'lease'
@@ -150,6 +152,8 @@ function reasonFor(area: FaultArea): string {
   switch (area) {
     case 'mirror':
       return 'MirrorPodFault';
+    case 'pod':
+      return 'StaticPodsOnly';
     case 'client-certificate':
     case 'serving-certificate':
       return 'CertificateFault';
@@ -177,6 +181,7 @@ const advice: Readonly<Record<string, string>> = {
   'bad-answer': 'something that is not an API server answers at this address (a proxy?)',
   'clock-skew': 'set both clocks (NTP): certificates, leases and Events depend on them',
   'name-taken': 'a Pod of this name that is not a mirror exists: rename or delete it',
+  'not-run': 'keep the scheduler and DaemonSets away from the Node with a taint or a label (docs/cluster.md)',
   'node-missing': 'there is no Node object of this name: mirrors need one as their owner',
   'not-approved': 'approve the request: kubectl certificate approve <name>',
   denied: 'the certificate request was denied by an administrator',

@@ -91,7 +91,7 @@ export function ownStatus(status: PodStatus | undefined): unknown {
 export function toStatusPatch(
   status: PodStatus,
   mirror: ApiPod,
-): { readonly metadata: { readonly uid: string }; readonly status: unknown } | undefined {
+): { readonly metadata: { readonly uid: string }; readonly status: Readonly<Record<string, unknown>> } | undefined {
   const shown = mirror.status;
   const patch: Record<string, unknown> = {};
   for (const field of ownFields) {

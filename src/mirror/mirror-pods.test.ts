@@ -5,6 +5,7 @@ import type { Pod as ApiPod, Node } from '../api/gen/kubernetes.ts';
 import type { Pod } from '../api/pod.ts';
 import type { PodStage, PodView } from '../status/status-store.ts';
 import { TaskGroup } from '../std/async.ts';
+import { toRfc3339 } from '../std/clock.ts';
 import { toMirrorPod } from './mirror-object.ts';
 import { MirrorPods, planMirror } from './mirror-pods.ts';
 
@@ -22,85 +23,103 @@ function mirrorOf(of: Pod, metadata: ApiPod['metadata'] = {}): ApiPod {
   return { ...object, metadata: { ...object.metadata, uid: 'mirror-uid', ...metadata } };
 }
 
+const now = Date.UTC(2026, 0, 1);
+const deletedAt = (at: number): ApiPod => ({ metadata: { name: 'x', deletionTimestamp: toRfc3339(at) } });
+
 const plans: readonly [string, Parameters<typeof planMirror>[0], ReturnType<typeof planMirror>][] = [
   [
     'C-042, S-298: no mirror is known: create',
-    { views: [view(pod)], mirror: undefined, node, isOrphan: false },
+    { views: [view(pod)], mirror: undefined, node, isOrphan: false, now },
     { type: 'create', pod, owner },
   ],
   [
     'C-037, S-307: no Node: wait',
-    { views: [view(pod)], mirror: undefined, node: undefined, isOrphan: true },
+    { views: [view(pod)], mirror: undefined, node: undefined, isOrphan: true, now },
     { type: 'wait', pod, cause: 'node-missing', message: 'the Node object is not known (not registered yet?)' },
   ],
   [
     'S-310: a matching mirror gets the status',
-    { views: [view(pod)], mirror: mirrorOf(pod), node, isOrphan: true },
+    { views: [view(pod)], mirror: mirrorOf(pod), node, isOrphan: true, now },
     { type: 'status', view: view(pod), mirror: mirrorOf(pod) },
   ],
   [
     'C-040: a mirror with another hash goes',
-    { views: [view(next)], mirror: mirrorOf(pod), node, isOrphan: true },
+    { views: [view(next)], mirror: mirrorOf(pod), node, isOrphan: true, now },
     { type: 'delete', mirror: mirrorOf(pod), why: 'stale' },
   ],
   [
     'S-316: a mirror being deleted goes at once',
-    { views: [view(pod)], mirror: mirrorOf(pod, { deletionTimestamp: 't' }), node, isOrphan: true },
+    { views: [view(pod)], mirror: mirrorOf(pod, { deletionTimestamp: 't' }), node, isOrphan: true, now },
     { type: 'delete', mirror: mirrorOf(pod, { deletionTimestamp: 't' }), why: 'deleted' },
   ],
   [
     'S-303: a Pod of the name that is no mirror is left alone',
-    { views: [view(pod)], mirror: { metadata: { name: 'x', uid: 'u' } }, node, isOrphan: true },
+    { views: [view(pod)], mirror: { metadata: { name: 'x', uid: 'u' } }, node, isOrphan: true, now },
     { type: 'wait', pod, cause: 'name-taken', message: 'a Pod named default/web-node-1 that is not a mirror exists' },
   ],
   [
     'S-324: an orphan is kept until all sources have spoken',
-    { views: [], mirror: mirrorOf(pod), node, isOrphan: false },
+    { views: [], mirror: mirrorOf(pod), node, isOrphan: false, now },
     { type: 'nothing' },
   ],
   [
     'S-322: an orphan goes',
-    { views: [], mirror: mirrorOf(pod), node, isOrphan: true },
+    { views: [], mirror: mirrorOf(pod), node, isOrphan: true, now },
     { type: 'delete', mirror: mirrorOf(pod), why: 'orphan' },
   ],
   [
     'a Pod without a mirror annotation is never an orphan',
-    { views: [], mirror: { metadata: { name: 'x' } }, node, isOrphan: true },
+    { views: [], mirror: { metadata: { name: 'x' } }, node, isOrphan: true, now },
+    { type: 'refuse', pod: { metadata: { name: 'x' } } },
+  ],
+  [
+    'a Pod of the cluster that is over is nobody’s business',
+    { views: [], mirror: { metadata: { name: 'x' }, status: { phase: 'Failed' } }, node, isOrphan: true, now },
     { type: 'nothing' },
   ],
   [
+    'a Pod of the cluster that is being deleted has its grace, and then some',
+    { views: [], mirror: deletedAt(now - 29_000), node, isOrphan: true, now },
+    { type: 'nothing' },
+  ],
+  [
+    'a Pod of the cluster that is being deleted and that nobody ends is ended',
+    { views: [], mirror: deletedAt(now - 31_000), node, isOrphan: true, now },
+    { type: 'delete', mirror: deletedAt(now - 31_000), why: 'never-run' },
+  ],
+  [
     'C-041: the mirror of a Pod that is terminating stays and is kept up to date',
-    { views: [view(pod, 'terminating', true)], mirror: mirrorOf(pod), node, isOrphan: true },
+    { views: [view(pod, 'terminating', true)], mirror: mirrorOf(pod), node, isOrphan: true, now },
     { type: 'status', view: view(pod, 'terminating', true), mirror: mirrorOf(pod) },
   ],
   [
     'S-299, S-322: no new mirror for a Pod on its way out',
-    { views: [view(pod, 'terminating', true)], mirror: undefined, node, isOrphan: true },
+    { views: [view(pod, 'terminating', true)], mirror: undefined, node, isOrphan: true, now },
     { type: 'nothing' },
   ],
   [
     'S-323: the mirror goes when the containers have stopped',
-    { views: [view(pod, 'terminated', true)], mirror: mirrorOf(pod), node, isOrphan: false },
+    { views: [view(pod, 'terminated', true)], mirror: mirrorOf(pod), node, isOrphan: false, now },
     { type: 'delete', mirror: mirrorOf(pod), why: 'orphan' },
   ],
   [
     'S-272: while the old one terminates, its mirror is untouched by a successor',
-    { views: [view(pod, 'terminating', true), view(next)], mirror: mirrorOf(pod), node, isOrphan: true },
+    { views: [view(pod, 'terminating', true), view(next)], mirror: mirrorOf(pod), node, isOrphan: true, now },
     { type: 'status', view: view(pod, 'terminating', true), mirror: mirrorOf(pod) },
   ],
   [
     'S-311: then the successor replaces it',
-    { views: [view(pod, 'terminated', true), view(next)], mirror: mirrorOf(pod), node, isOrphan: true },
+    { views: [view(pod, 'terminated', true), view(next)], mirror: mirrorOf(pod), node, isOrphan: true, now },
     { type: 'delete', mirror: mirrorOf(pod), why: 'stale' },
   ],
   [
     'a Pod that completed, or was refused, has a mirror as well (differs from S-299, S-318, S-348)',
-    { views: [view(pod, 'terminated')], mirror: undefined, node, isOrphan: true },
+    { views: [view(pod, 'terminated')], mirror: undefined, node, isOrphan: true, now },
     { type: 'create', pod, owner },
   ],
   [
     'a Pod that completed keeps its mirror',
-    { views: [view(pod, 'terminated')], mirror: mirrorOf(pod), node, isOrphan: true },
+    { views: [view(pod, 'terminated')], mirror: mirrorOf(pod), node, isOrphan: true, now },
     { type: 'status', view: view(pod, 'terminated'), mirror: mirrorOf(pod) },
   ],
 ];
@@ -577,4 +596,46 @@ test('C-097, S-314: an edited label stays and costs nothing; the next manifest c
   w.status.publish(next, runningStatus);
   await quiesce();
   assert.deepEqual(w.mirror()?.metadata?.labels, { app: 'web' });
+});
+
+test('S-340: the start time that a mirror of before remembers is kept, here and there', async (t) => {
+  const w = setUp(t);
+  const began = '2025-12-31T00:00:00Z';
+  w.double.put('pods', { ...mirrorOf(pod), status: { phase: 'Running', startTime: began } } as never);
+  w.start();
+  w.status.publish(pod, { ...runningStatus, startTime: '2026-01-01T00:00:00Z' });
+  await until(w.clock, () => w.double.get('pods', 'default', `web-${nodeName}`)?.['status'].podIP === '10.0.0.2', 20_000);
+  assert.equal(w.double.get('pods', 'default', `web-${nodeName}`)?.['status'].startTime, began);
+  assert.equal(w.status.get('aaaa')?.status.startTime, began);
+  w.status.publish(pod, { ...runningStatus, phase: 'Failed', startTime: '2026-01-01T00:00:00Z' });
+  assert.equal(w.status.get('aaaa')?.status.startTime, began);
+  // Somebody who writes another one there is not believed.
+  w.double.put('pods', { ...w.double.get('pods', 'default', `web-${nodeName}`), status: { startTime: '2020-01-01T00:00:00Z' } } as never);
+  await until(w.clock, () => w.double.get('pods', 'default', `web-${nodeName}`)?.['status'].startTime === began, 60_000);
+});
+
+test('a Pod that the cluster gives to the node is told not to run, once; deleted, it is ended when its grace is over', async (t) => {
+  const w = setUp(t);
+  const other = { metadata: { name: 'ds-x', namespace: 'default' }, spec: { nodeName }, status: { phase: 'Pending' } };
+  w.double.put('pods', other as never);
+  w.start();
+  await until(w.clock, () => w.events.length > 0, 20_000);
+  await w.clock.advance(300_000);
+  await quiesce();
+  assert.deepEqual(
+    w.events.map(({ name, reason }) => `${name} ${reason}`),
+    ['ds-x StaticPodsOnly'],
+  );
+  assert.deepEqual(
+    w.faults.list().map(({ area, key, cause }) => [area, key, cause]),
+    [['pod', 'default/ds-x', 'not-run']],
+  );
+  w.double.deleteAs('pods', 'default', 'ds-x', 30);
+  await w.clock.advance(25_000);
+  await quiesce();
+  assert.ok(w.double.get('pods', 'default', 'ds-x'));
+  await until(w.clock, () => w.double.get('pods', 'default', 'ds-x') === undefined, 60_000);
+  await w.clock.advance(20_000);
+  await quiesce();
+  assert.deepEqual(w.faults.list(), []);
 });

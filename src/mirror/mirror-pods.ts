@@ -7,7 +7,7 @@ import type { Pod as ApiPod, Node } from '../api/gen/kubernetes.ts';
 import type { Pod } from '../api/pod.ts';
 import type { PodView, StatusStore } from '../status/status-store.ts';
 import type { TaskGroup } from '../std/async.ts';
-import type { Clock, Instant } from '../std/clock.ts';
+import { type Clock, fromRfc3339, type Instant } from '../std/clock.ts';
 import { AgentError, assertNever } from '../std/errors.ts';
 import { equalJson } from '../std/json.ts';
 import type { Logger } from '../std/log.ts';
@@ -24,8 +24,9 @@ import { WorkQueue } from './work-queue.ts';
 export type MirrorStep =
   | { readonly type: 'nothing' }
   | { readonly type: 'create'; readonly pod: Pod; readonly owner: { readonly name: string; readonly uid: string } }
-  | { readonly type: 'delete'; readonly mirror: ApiPod; readonly why: 'orphan' | 'stale' | 'deleted' }
+  | { readonly type: 'delete'; readonly mirror: ApiPod; readonly why: 'orphan' | 'stale' | 'deleted' | 'never-run' }
   | { readonly type: 'status'; readonly view: PodView; readonly mirror: ApiPod }
+  | { readonly type: 'refuse'; readonly pod: ApiPod }
   | { readonly type: 'wait'; readonly pod: Pod; readonly cause: 'node-missing' | 'name-taken'; readonly message: string };
 
 export interface MirrorInput {
@@ -34,14 +35,16 @@ export interface MirrorInput {
   readonly mirror: ApiPod | undefined;
   readonly node: Node | undefined;
   readonly isOrphan: boolean;
+  readonly now: Instant;
 }
 
 /** The decision, pure. */
-export function planMirror({ views, mirror, node, isOrphan }: MirrorInput): MirrorStep {
+export function planMirror({ views, mirror, node, isOrphan, now }: MirrorInput): MirrorStep {
   // The first that is not gone owns the name: a successor waits behind it and has no mirror yet (S-268, S-272).
   const owner = views.find((view) => !isGone(view));
   const isMirror = mirror !== undefined && mirrorHash(mirror) !== undefined;
   if (owner === undefined) {
+    if (mirror !== undefined && !isMirror) return planOther(mirror, now);
     // Before all sources have spoken, or its Pod was looked at, an unknown mirror may still find its Pod (S-324).
     return isMirror && (isOrphan || views.length > 0) ? { type: 'delete', mirror, why: 'orphan' } : { type: 'nothing' };
   }
@@ -63,6 +66,19 @@ export function planMirror({ views, mirror, node, isOrphan }: MirrorInput): Mirr
     return { type: 'wait', pod, cause: 'node-missing', message };
   }
   return { type: 'create', pod, owner: nodeOwner };
+}
+
+/**
+ * A Pod that the cluster has given to this node: nobody runs it, and nobody else ends it when it is deleted. That waits
+ * until its grace is long over, so that a kubelet that shares the Node by mistake has had its time.
+ */
+function planOther(pod: ApiPod, now: Instant): MirrorStep {
+  const { phase } = pod.status ?? {};
+  if (phase === 'Succeeded' || phase === 'Failed') return { type: 'nothing' };
+  const deletion = pod.metadata?.deletionTimestamp;
+  if (deletion === undefined) return { type: 'refuse', pod };
+  const isOver = now > (fromRfc3339(deletion) ?? Number.POSITIVE_INFINITY) + otherGraceMs;
+  return isOver ? { type: 'delete', mirror: pod, why: 'never-run' } : { type: 'nothing' };
 }
 
 /** Its containers have stopped and it will not be back: the mirror goes now, before volumes are cleaned up (S-323). */
@@ -96,6 +112,8 @@ export interface UidTranslation {
   mirrorOf(staticUid: string): string | undefined;
 }
 
+/** Beyond the deletion's own time. */
+const otherGraceMs = 30_000;
 const concurrency = 4;
 /** The pass over all Pods, without any request where nothing has changed (S-331, S-334). */
 const passMs = 10_000;
@@ -209,6 +227,7 @@ export class MirrorPods implements UidTranslation {
           views: this.#views(key),
           mirror: this.#pods.get(key),
           node: this.#deps.node(),
+          now: this.#deps.clock.now(),
           isOrphan: this.#deps.isOrphan({ namespace: key.slice(0, key.indexOf('/')), name: key.slice(key.indexOf('/') + 1) }),
         });
         if (await this.#execute(key, step, signal)) break;
@@ -225,7 +244,14 @@ export class MirrorPods implements UidTranslation {
     switch (step.type) {
       case 'nothing':
         this.#deps.faults.clear('mirror', key);
+        this.#deps.faults.clear('pod', key);
         return true;
+      case 'refuse': {
+        const { namespace = '', name = '', uid = '' } = step.pod.metadata ?? {};
+        const error = new AgentError('not-run', 'the cluster has given this Pod to a node that runs static Pods only; it stays Pending');
+        this.#deps.faults.report('pod', key, error, { object: { kind: 'Pod', namespace, name, uid } });
+        return true;
+      }
       case 'wait':
         // A missing Node is told once, by the registration; the Node's arrival wakes every Pod.
         if (step.cause === 'name-taken') {
@@ -276,7 +302,12 @@ export class MirrorPods implements UidTranslation {
   }
 
   /** Grace period 0, and only this very object (S-311, S-316). */
-  async #delete(key: string, mirror: ApiPod, why: 'orphan' | 'stale' | 'deleted', signal: AbortSignal): Promise<void> {
+  async #delete(
+    key: string,
+    mirror: ApiPod,
+    why: Extract<MirrorStep, { readonly type: 'delete' }>['why'],
+    signal: AbortSignal,
+  ): Promise<void> {
     const { name = '', namespace = '', uid } = mirror.metadata ?? {};
     const body = { apiVersion: 'v1', kind: 'DeleteOptions', gracePeriodSeconds: 0, preconditions: { uid } };
     try {
@@ -351,7 +382,7 @@ export class MirrorPods implements UidTranslation {
         )) as ApiPod;
         this.#writes.inc({ operation: 'status' });
         this.#pods.learn(answer);
-        this.#sent.set(uid, { wanted, shown: ownStatus(answer.status), at: now });
+        this.#sent.set(uid, { wanted, shown: shownAfter(patch.status, shown, ownStatus(answer.status)), at: now });
       } catch (error) {
         // Gone, or another object of that name: look again at once; a new mirror gets its status in full (S-333).
         if (!isApiError(error, 'not-found', 'conflict')) throw error;
@@ -380,6 +411,17 @@ export class MirrorPods implements UidTranslation {
   #count(): void {
     this.#gauge.set(this.#pods.list().filter((pod) => mirrorHash(pod) !== undefined).length);
   }
+}
+
+/** What the server made of the fields that were sent; in the others only another writer's hand can show. */
+function shownAfter(sent: Readonly<Record<string, unknown>>, before: unknown, answer: unknown): unknown {
+  const expected = { ...(before as Record<string, unknown> | undefined) };
+  for (const field of Object.keys(sent)) {
+    const made = (answer as Readonly<Record<string, unknown>> | undefined)?.[field];
+    if (made === undefined) delete expected[field];
+    else expected[field] = made;
+  }
+  return Object.keys(expected).length === 0 ? undefined : expected;
 }
 
 /** Events of a static Pod carry its static UID (S-330). */

@@ -105,6 +105,7 @@ export class NodeRegistration {
         { signal },
       )) as Node;
       this.#deps.logger.info('node registered', { node: this.#options.nodeName });
+      this.#tellTransitions(undefined, status);
       this.#deps.learn(created);
     } catch (error) {
       // Forbidden may only mean that creating is not for us (S-357).
@@ -187,10 +188,10 @@ export class NodeRegistration {
   }
 
   /** S-437: pressure is told when first known as well, readiness only when it changes. */
-  #tellTransitions(before: Node, status: NodeStatus): void {
+  #tellTransitions(before: Node | undefined, status: NodeStatus): void {
     const { nodeName } = this.#options;
     for (const condition of status.conditions ?? []) {
-      const old = before.status?.conditions?.find((c) => c.type === condition.type);
+      const old = before?.status?.conditions?.find((c) => c.type === condition.type);
       const reason = conditionEvent(condition);
       if (reason === undefined || old?.status === condition.status || (old === undefined && condition.type === 'Ready')) continue;
       this.#deps.events.record(

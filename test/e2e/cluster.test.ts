@@ -78,6 +78,8 @@ class Cluster {
   }
 }
 
+const serviceAccount = (name: string): object => ({ apiVersion: 'v1', kind: 'ServiceAccount', metadata: { name } });
+
 const isReady = (pod: Pod): boolean =>
   pod.status?.phase === 'Running' && pod.status.conditions?.some((c) => c.type === 'Ready' && c.status === 'True') === true;
 
@@ -125,7 +127,7 @@ describe('the agent on a real API server', { skip: missing, timeout: 900_000 }, 
     await w?.env.close();
   });
 
-  it('S-355 … S-375: registers the Node with labels, taints, addresses, capacity, and is ready', async () => {
+  it('S-355, S-359, S-362, S-363, S-368, S-371, S-373, S-375, H-310, H-452: registers the Node with labels, taints, addresses, capacity, and is ready', async () => {
     const node = await eventually(w.agent, 'the Node is ready', async () => {
       const found = await w.get<Node>(paths.node(nodeName));
       return found?.status?.conditions?.some((c) => c.type === 'Ready' && c.status === 'True') === true ? found : undefined;
@@ -146,6 +148,42 @@ describe('the agent on a real API server', { skip: missing, timeout: 900_000 }, 
       node.status?.conditions?.map((c) => c.type),
       ['MemoryPressure', 'DiskPressure', 'PIDPressure', 'Ready'],
     );
+  });
+
+  it('S-398, S-436, S-437: Events of the Node are in default and name no uid', async () => {
+    const wanted = ['Starting', 'NodeHasSufficientMemory', 'NodeHasNoDiskPressure', 'NodeHasSufficientPID'];
+    const events = await eventually(w.agent, 'the Events are there', async () => {
+      const { items } = (await w.get<{ readonly items: readonly Event[] }>(paths.events('default'))) ?? { items: [] };
+      const own = items.filter((e) => e.involvedObject.kind === 'Node' && e.involvedObject.name === nodeName);
+      return wanted.every((reason) => own.some((e) => e.reason === reason)) ? own : undefined;
+    });
+    assert.deepEqual([...new Set(events.map((e) => e.involvedObject.uid))], [undefined]);
+  });
+
+  it('a Pod that the cluster gives to the node stays Pending, is told why, and can be deleted', async () => {
+    const url = paths.pod('default', 'assigned');
+    const body = { apiVersion: 'v1', kind: 'Pod', metadata: { name: 'assigned' }, spec: { ...sleeper(), nodeName } };
+    await w.env.admin.request(
+      { method: 'POST', path: '/api/v1/namespaces/default/serviceaccounts', body: serviceAccount('default') },
+      options,
+    );
+    await w.env.admin.request({ method: 'POST', path: paths.namespacedPods('default'), body }, options);
+    await eventually(w.agent, 'doctor warns of it', async () => {
+      const { out } = await w.agent.cli('doctor');
+      return /warning: {2}pod of default\/assigned {2}not-run/.test(out) ? true : undefined;
+    });
+    const { out } = await w.kubectl.run(['describe', 'pod', 'assigned']);
+    assert.match(out, /Status: +Pending/);
+    assert.match(out, /StaticPodsOnly/);
+    await w.env.admin.request(
+      { method: 'DELETE', path: url, body: { kind: 'DeleteOptions', apiVersion: 'v1', gracePeriodSeconds: 1 } },
+      options,
+    );
+    const end = systemClock.now() + 60_000;
+    while ((await w.get(url)) !== undefined) {
+      assert.ok(systemClock.now() < end);
+      await systemClock.sleep(500, options.signal);
+    }
   });
 
   it('S-385, S-386: renews the lease, owned by the Node', async () => {
@@ -197,7 +235,7 @@ describe('the agent on a real API server', { skip: missing, timeout: 900_000 }, 
     assert.equal(mirror.metadata?.labels?.['mine'], 'yes');
   });
 
-  it('kubectl logs, exec, attach, cp, port-forward and describe work through the API server', async () => {
+  it('C-465: kubectl logs, exec, attach, cp, port-forward and describe work through the API server', async () => {
     const pod = `web-${nodeName}`;
     const ok = async (...args: readonly string[]): Promise<string> => {
       const { code, out, err } = await w.kubectl.run(args);
@@ -259,12 +297,12 @@ describe('the agent on a real API server', { skip: missing, timeout: 900_000 }, 
     await w.gone('serve');
   });
 
-  it('H-300 … H-301: the kubelet port asks the cluster about tokens and rights', async () => {
+  it('H-300b, H-301a … H-301d, H-311, C-467: the kubelet port asks the cluster about tokens and rights', async () => {
     const node = await w.get<Node>(paths.node(nodeName));
     const address = node?.status?.addresses?.find((a) => a.type === 'InternalIP')?.address ?? '';
     const url = `https://${address}:${node?.status?.daemonEndpoints?.kubeletEndpoint?.Port}/metrics/resource`;
     const post = (to: string, body: object): Promise<unknown> => w.env.admin.request({ method: 'POST', path: to, body }, options);
-    await post('/api/v1/namespaces/default/serviceaccounts', { apiVersion: 'v1', kind: 'ServiceAccount', metadata: { name: 'scraper' } });
+    await post('/api/v1/namespaces/default/serviceaccounts', serviceAccount('scraper'));
     const { status } = (await post('/api/v1/namespaces/default/serviceaccounts/scraper/token', {
       apiVersion: 'authentication.k8s.io/v1',
       kind: 'TokenRequest',
