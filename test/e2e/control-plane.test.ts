@@ -141,7 +141,7 @@ describe('a control plane of static Pods', { skip: whyNot() }, () => {
     execFileSync('rm', ['-rf', node]);
   });
 
-  it('every manifest is accepted as it is', async () => {
+  it('H-440, H-444 … H-446: every manifest is accepted as it is', async () => {
     const verdicts = await eventually(agent, 'all are read', async () => {
       const found = await agent.verdicts();
       return found.size === names.length ? found : undefined;
@@ -152,7 +152,7 @@ describe('a control plane of static Pods', { skip: whyNot() }, () => {
     );
   });
 
-  it('all four become ready, none was restarted', async () => {
+  it('H-440, H-442, H-443, H-460: all four become ready, none was restarted', async () => {
     const isReady = (pod: Pod): boolean =>
       pod.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True') === true;
     for (const name of names) {
@@ -169,7 +169,7 @@ describe('a control plane of static Pods', { skip: whyNot() }, () => {
     assert.match(await agent.beside('ls', '/var/lib/etcd/member'), /snap\nwal/);
   });
 
-  it('what was missing on the node was made with the kubelet’s modes', async () => {
+  it('H-445: what was missing on the node was made with the kubelet’s modes', async () => {
     const mode = (file: string): Promise<string> => agent.beside('stat', '-c', '%F %a', file);
     assert.equal((await mode('/etc/kubernetes/scheduler.conf')).trim(), 'regular empty file 644');
     assert.equal((await mode('/usr/libexec/kubernetes/kubelet-plugins/volume/exec')).trim(), 'directory 755');
@@ -190,7 +190,7 @@ describe('a control plane of static Pods', { skip: whyNot() }, () => {
     }
   });
 
-  it('goes on through kill -9 of the agent, ready all the while (C-224)', async () => {
+  it('goes on through kill -9 of the agent, ready all the while (C-224, H-463)', async () => {
     const before = new Map(await Promise.all(names.map(async (name) => [name, await agent.pod(name)] as const)));
     await agent.end('SIGKILL');
     await agent.start();

@@ -210,7 +210,7 @@ describe('kubectl and the whole agent', { skip: missing }, () => {
         assert.match(await out('get', 'lease', '-n', 'kube-node-lease', '--no-headers'), /^edge1 +edge1 +\w+\n$/);
       });
 
-      it('C-350 … C-362: logs', async () => {
+      it('C-350 … C-352, C-354 … C-359, C-361, C-362: logs', async () => {
         const lines = async (...args: readonly string[]): Promise<readonly string[]> => (await out('logs', ...args)).trimEnd().split('\n');
         assert.deepEqual([...(await lines('web-edge1', '-c', 'httpd'))].sort(), ['oops', 'started']);
         assert.equal((await run(['logs', 'web-edge1', '--tail=0'])).err, 'Defaulted container "httpd" out of: httpd, side, init1 (init)\n');

@@ -531,7 +531,7 @@ describe('who gets in, and what a client may do to the server', () => {
     });
   }
 
-  test("the files of the PKI, the kubeconfig and the socket are root's alone", async () => {
+  test("H-006: the files of the PKI, the kubeconfig and the socket are root's alone", async () => {
     for (const file of ['kubeconfig', 's.sock', 'pki/ca.key', 'pki/ca.crt', 'pki/server.key', 'pki/client.key']) {
       assert.equal((await stat(path.join(r.dir, file))).mode & 0o777, 0o600, file);
     }

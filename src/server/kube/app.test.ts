@@ -164,7 +164,7 @@ test('H-127 C-445: pages cover all, with the version of the first', async () => 
   assert.deepEqual([(await call(`/api/v1/pods?continue=${old}`)).code, (await call('/api/v1/pods?limit=x')).code], [410, 400]);
 });
 
-test('H-126: versions that cannot be', async () => {
+test('H-123 H-126: versions that cannot be', async () => {
   const { call } = setUp();
   const large = await call('/api/v1/pods?resourceVersion=99999999999999');
   assert.deepEqual([large.code, large.json.reason, large.json.details.causes[0].reason], [504, 'Timeout', 'ResourceVersionTooLarge']);
@@ -376,6 +376,29 @@ for (const [method, path, code, message] of writes) {
     assert.deepEqual([answer.code, answer.json.kind, answer.json.message], [code, 'Status', message]);
   });
 }
+
+test('H-128 C-449: any value but 0 and false is a yes, an empty one too', async () => {
+  const { call } = setUp();
+  for (const value of ['', 'true', '1', 'yes']) {
+    const answer = await call(`/api/v1/namespaces/default/pods?watch=${value}&timeoutSeconds=abc`);
+    assert.equal(answer.code, 400, `watch=${value} asks for a watch, whose time is then wrong`);
+  }
+  for (const value of ['0', 'false', 'FALSE']) {
+    assert.equal((await call(`/api/v1/namespaces/default/pods?watch=${value}`)).json.kind, 'PodList', value);
+  }
+});
+
+test('H-009 H-010 H-013: parameters nobody knows; headers; JSON in one line, or to be read', async () => {
+  const { call } = setUp();
+  const answer = await call('/api/v1/namespaces/default/pods/web-node1?timeout=32s&fieldManager=x&nonsense=1');
+  assert.deepEqual([answer.code, answer.json.kind], [200, 'Pod']);
+  assert.equal(answer.headers.get('content-type'), 'application/json');
+  assert.match(answer.headers.get('cache-control') ?? '', /no-cache/);
+  assert.equal(answer.text.indexOf('\n'), answer.text.length - 1);
+  const pretty = await call('/api/v1/namespaces/default/pods/web-node1?pretty=true');
+  assert.ok(pretty.text.split('\n').length > 10);
+  assert.deepEqual(pretty.json, answer.json);
+});
 
 test('H-143: not found, three ways', async () => {
   const { call } = setUp();
