@@ -117,7 +117,7 @@ export class Troubles {
       ...(faults?.list() ?? []).map(
         ({ area, key, cause, message, advice, since }): Trouble => ({
           // What others ask of the node and do not get is no failure of the node.
-          severity: area === 'pod' ? 'warning' : 'error',
+          severity: area === 'pod' || cause === 'certificate-expiring' ? 'warning' : 'error',
           area: 'cluster',
           cause,
           object: key === '' ? area : `${area} of ${key}`,

@@ -16,6 +16,7 @@ import { Backoff } from './backoff.ts';
 import { CertificateRotation } from './certificate-rotation.ts';
 import { CertificateStore, type StoredCertificate } from './certificate-store.ts';
 import { writeKubeconfig } from './client-bootstrap.ts';
+import { watchCredentialExpiry } from './credential-expiry.ts';
 import { EventForwarder } from './event-forwarder.ts';
 import { FaultBook, type FaultView } from './faults.ts';
 import { HttpKubeApi } from './http-kube-api.ts';
@@ -92,6 +93,7 @@ export class ClusterMode {
   readonly #options: ClusterModeOptions;
   readonly #deps: ClusterModeDeps;
   readonly #book: FaultBook;
+  readonly #access: AccessSource;
   readonly #https: HttpKubeApi[] = [];
   readonly #gate: ApiGate;
   readonly #mirrors: MirrorPods;
@@ -119,6 +121,7 @@ export class ClusterMode {
     });
     this.faults = this.#book;
     const access = new KubeconfigAccess({ path: options.kubeconfigPath }, deps);
+    this.#access = access;
     this.#gate = new ApiGate(
       { qps: options.apiQps, burst: options.apiBurst },
       { api: deps.api ?? this.#http(access), clock, random, faults: this.#book },
@@ -202,6 +205,7 @@ export class ClusterMode {
   }
 
   #start(group: TaskGroup): void {
+    group.spawn('credential', (o) => watchCredentialExpiry({ ...this.#deps, access: this.#access, faults: this.#book }, o));
     group.spawn('node-watch', (o) => this.#nodes.run(o));
     this.#registration.start(group);
     this.#lease.start(group);

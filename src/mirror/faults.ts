@@ -17,6 +17,8 @@ export type FaultArea =
   | 'node'
   | 'lease'
   | 'events'
+  /** The certificate by which the API server knows us. */
+  | 'credential'
   | 'client-certificate'
   | 'serving-certificate'
   | 'review';
@@ -154,6 +156,7 @@ function reasonFor(area: FaultArea): string {
       return 'MirrorPodFault';
     case 'pod':
       return 'StaticPodsOnly';
+    case 'credential':
     case 'client-certificate':
     case 'serving-certificate':
       return 'CertificateFault';
@@ -181,6 +184,10 @@ const advice: Readonly<Record<string, string>> = {
   'bad-answer': 'something that is not an API server answers at this address (a proxy?)',
   'clock-skew': 'set both clocks (NTP): certificates, leases and Events depend on them',
   'name-taken': 'a Pod of this name that is not a mirror exists: rename or delete it',
+  'certificate-expired':
+    'renew it: rotateCertificates with --bootstrap-kubeconfig, or put a new one into the kubeconfig; no restart is needed',
+  'certificate-expiring': 'renew it in time: with rotateCertificates, or by a new one in the kubeconfig; no restart is needed',
+  'certificate-not-yet-valid': "set this machine's clock (NTP)",
   'not-run': 'keep the scheduler and DaemonSets away from the Node with a taint or a label (docs/cluster.md)',
   'node-missing': 'there is no Node object of this name: mirrors need one as their owner',
   'not-approved': 'approve the request: kubectl certificate approve <name>',
