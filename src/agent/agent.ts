@@ -113,6 +113,7 @@ export class Agent {
     await engine.state.refresh(life);
 
     let kubeletPort = config.port;
+    const setVerbosity = (verbosity: number): void => this.#deps.reloading?.setVerbosity(verbosity);
     const onKubeletPort = (port: number): void => {
       kubeletPort = port;
       nodes.wake();
@@ -139,7 +140,11 @@ export class Agent {
     nodeFeed = nodes;
     life.spawn('node', (o) => nodes.run(o));
     const cluster = startCluster(config, { ...base, status, podConfig, nodes }, life);
-    await startServers({ config, layout, cgroup }, { ...base, runtime, status, sources, engine, nodes, cluster, onKubeletPort }, life);
+    await startServers(
+      { config, layout, cgroup },
+      { ...base, runtime, status, sources, engine, nodes, cluster, onKubeletPort, setVerbosity },
+      life,
+    );
 
     const { workers, pleg, state } = engine;
     if (containerd !== undefined) life.spawn('containerd', (o) => containerd.supervise({ ...o, onRestarted: () => workers.wakeAll() }));
@@ -181,6 +186,8 @@ export class Agent {
       { loaded, node: nodeObject(config) },
       { read: this.#deps.reloading?.read ?? (() => loaded), events, logger },
     );
-    return { ...this.#deps, metrics: new PrometheusMetrics(), events, reload };
+    const metrics = new PrometheusMetrics();
+    metrics.declareProcess({ nodeName: config.nodeName, ...kubeVersion });
+    return { ...this.#deps, metrics, events, reload };
   }
 }

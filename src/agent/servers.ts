@@ -39,6 +39,7 @@ export interface ServersDeps extends AgentBase {
   readonly nodes: NodeFeed;
   /** Undefined on a machine that has joined no cluster. */
   readonly cluster: ClusterMode | undefined;
+  readonly setVerbosity: (verbosity: number) => void;
   /** The kubelet's main port is served, at this number. */
   readonly onKubeletPort: (port: number) => void;
 }
@@ -106,23 +107,21 @@ export async function startServers({ config, layout, cgroup }: ServersOptions, d
   life.onStop(() => server.stop());
   await server.start();
   if (server.url !== undefined) log.info('kubectl works here', { url: server.url, kubeconfig: config.localKubeconfigPath });
-  if (config.enableServer) {
-    const { cluster } = deps;
-    const ofCluster =
-      cluster === undefined
-        ? {}
-        : { reviews: cluster.reviews, serving: cluster.serving, toStaticUid: (uid: string) => cluster.uids.toStatic(uid) };
-    const onFault = (message: string): void => {
+  const { cluster } = deps;
+  const ofCluster =
+    cluster === undefined
+      ? {}
+      : { reviews: cluster.reviews, serving: cluster.serving, toStaticUid: (uid: string) => cluster.uids.toStatic(uid) };
+  const kubeletDeps = {
+    ...{ ...views, ...ofCluster, events, metrics, metricsView: metrics },
+    build: { version: kubeVersion.gitVersion, engine: kubeVersion.engine, startedAt: clock.now() },
+    setVerbosity: deps.setVerbosity,
+    onServing: deps.onKubeletPort,
+    onFault: (message: string | undefined): void => {
       portFault = message;
-    };
-    const onServing = (port: number): void => {
-      portFault = undefined;
-      deps.onKubeletPort(port);
-    };
-    life.spawn('kubelet endpoints', (o) =>
-      serveKubeletEndpoints(config, { ...views, ...ofCluster, events, metrics, metricsView: metrics, onFault, onServing }, o),
-    );
-  }
+    },
+  };
+  life.spawn('kubelet endpoints', (o) => serveKubeletEndpoints(config, kubeletDeps, o));
 }
 
 function manifestsView(sources: Sources, workers: Pick<PodWorkers, 'whyNotBegun'>): ManifestsView {

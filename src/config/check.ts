@@ -142,7 +142,6 @@ function checkClients(config: AgentConfig, isSet: (key: keyof AgentConfig) => bo
     hasClient || !isSet('authorizationMode') || config.authorizationMode !== 'Webhook',
     'authorization.mode (--authorization-mode): no client provided, cannot use webhook authorization: give --kubeconfig or use AlwaysAllow',
   );
-  rule(hasClient || !config.serverTlsBootstrap, 'serverTLSBootstrap requires --kubeconfig');
   rule(hasClient || config.bootstrapKubeconfig === undefined, '--bootstrap-kubeconfig requires --kubeconfig');
 }
 

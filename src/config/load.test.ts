@@ -266,6 +266,12 @@ volumeStatsAggPeriod: 0s
     assert.deepEqual(merged['nodefs.available'], { kind: 'percent', value: 10 });
   });
 
+  it('H-307: serverTLSBootstrap where nobody signs is said, and does not end the start', () => {
+    const { config, warnings } = load({ file: `${kubelet}serverTLSBootstrap: true\n` });
+    assert.equal(config.serverTlsBootstrap, true);
+    assert.match(warnings.join(), /^serverTLSBootstrap: no client provided, .* a self-signed one is used$/);
+  });
+
   it('C-484: feature gates of a flag are merged over the file’s; those without effect are named', () => {
     const { config, warnings } = load({
       file: `${kubelet}featureGates: {A: true, B: true}\n`,

@@ -100,6 +100,10 @@ export function loadConfig(input: ConfigInput): LoadedConfig {
   if (problems.length === 0)
     for (const message of checkConfig(loaded.config, (key) => written[key] !== undefined)) findings.problem(message);
   if (problems.length > 0) throw new ConfigError('invalid-config', problems.join('\n'), { details: { problems } });
+  // A kubeadm file on a machine that has joined nothing: the ports are served all the same.
+  if (loaded.config.serverTlsBootstrap && loaded.config.kubeconfig === undefined) {
+    findings.warnings.push('serverTLSBootstrap: no client provided, nobody signs a serving certificate: a self-signed one is used');
+  }
   return { ...loaded, warnings: findings.warnings, files };
 }
 

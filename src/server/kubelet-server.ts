@@ -6,7 +6,7 @@ import type { Clock } from '../std/clock.ts';
 import { ConfigError, messageOf, systemCode } from '../std/errors.ts';
 import type { Logger } from '../std/log.ts';
 import type { Metrics } from '../std/metrics.ts';
-import { KubeletApi, type KubeletApiOptions } from './kubelet/app.ts';
+import { KubeletApi, type KubeletApiOptions, type KubeletBuild } from './kubelet/app.ts';
 import { anonymousUser, KubeletAuth, type KubeletAuthOptions } from './kubelet/auth.ts';
 import { givenCertificate, selfSignedCertificate } from './kubelet/serving-certificate.ts';
 import { kubeletStream } from './kubelet/streams.ts';
@@ -48,6 +48,7 @@ export interface KubeletServerOptions {
   readonly healthz?: { readonly address: string; readonly port: number } | undefined;
   readonly enableDebuggingHandlers: boolean;
   readonly enableSystemLogHandler: boolean;
+  readonly enableDebugFlagsHandler: boolean;
   /** `/var/log`. */
   readonly systemLogDir: string;
 }
@@ -67,57 +68,96 @@ export interface KubeletServerDeps {
   readonly serving?: ServingCertificateView | undefined;
   /** The static UID of a UID that a cluster knows (S-328). */
   readonly toStaticUid?: ((uid: string) => string) | undefined;
+  /** Text of /statusz beside what the server knows itself. */
+  readonly build: KubeletBuild;
+  /** How much the log says from now on (`PUT /debug/flags/v`). */
+  readonly setVerbosity: (verbosity: number) => void;
+  /** A listener accepts at this port. */
+  readonly onOpen?: ((listener: KubeletListener, port: number) => void) | undefined;
+  /** Why a listener does not open; called at every try. */
+  readonly onFault?: ((listener: KubeletListener, message: string) => void) | undefined;
   readonly metrics: Metrics;
   readonly clock: Clock;
   readonly log: Logger;
 }
 
 const caCheckMs = 60_000;
-const healthzRetryMs = 5_000;
+const retryMs = 5_000;
+
+export type KubeletListener = KubeletApiOptions['listener'];
 
 export class KubeletServer {
   readonly #options: KubeletServerOptions;
   readonly #deps: KubeletServerDeps;
   readonly #tasks = new TaskGroup();
-  readonly #listeners: Listener[] = [];
-  #main: Listener | undefined;
-  #readOnly: Listener | undefined;
-  #healthz: Listener | undefined;
+  readonly #listeners = new Map<KubeletListener, Listener>();
 
   constructor(options: KubeletServerOptions, deps: KubeletServerDeps) {
     this.#options = options;
     this.#deps = deps;
   }
 
-  /** Ports as they are bound; 0 for a listener that is off. */
-  get ports(): { readonly main: number; readonly readOnly: number; readonly healthz: number } {
-    return { main: this.#main?.port ?? 0, readOnly: this.#readOnly?.port ?? 0, healthz: this.#healthz?.port ?? 0 };
+  /** Ports as they are bound; 0 for a listener that is off or not open yet. */
+  get ports(): Readonly<Record<KubeletListener, number>> {
+    const portOf = (name: KubeletListener): number => this.#listeners.get(name)?.port ?? 0;
+    return { main: portOf('main'), readOnly: portOf('readOnly'), healthz: portOf('healthz') };
+  }
+
+  /** Rejects with the first fault of ours; never resolves. */
+  get failed(): Promise<never> {
+    return this.#tasks.failed;
   }
 
   /**
-   * Resolves when the main and the read-only listener accept; a ConfigError when they cannot. The health listener is
-   * tried again every five seconds until its place is free.
+   * Resolves when every listener was tried. One that cannot open keeps none of the others closed: it is reported through
+   * `onFault` and tried again every five seconds.
    */
   async start(): Promise<void> {
     const { main, readOnly, healthz } = this.#options;
-    if (main !== undefined) await this.#startMain(main);
-    if (readOnly !== undefined) {
-      this.#readOnly = await this.#open(
-        { at: readOnly },
-        this.#handlers('readOnly', () => anonymousUser, undefined),
+    const plain = (name: KubeletListener, at: { readonly address: string; readonly port: number } | undefined): Promise<void> =>
+      this.#keep(
+        name,
+        at &&
+          (() =>
+            this.#open(
+              { at },
+              this.#handlers(name, () => anonymousUser, undefined),
+            )),
       );
-    }
-    if (healthz !== undefined) this.#startHealthz(healthz);
+    await Promise.all([this.#keep('main', main && (() => this.#openMain(main))), plain('readOnly', readOnly), plain('healthz', healthz)]);
   }
 
   /** Ends every connection. Idempotent. */
   async stop(): Promise<void> {
     const tasks = this.#tasks.close(new Shutdown());
-    await Promise.all(this.#listeners.map((listener) => listener.close()));
+    await Promise.all([...this.#listeners.values()].map((listener) => listener.close()));
     await tasks;
   }
 
-  async #startMain(main: NonNullable<KubeletServerOptions['main']>): Promise<void> {
+  async #keep(name: KubeletListener, open: (() => Promise<Listener>) | undefined): Promise<void> {
+    if (open === undefined || (await this.#try(name, open))) return;
+    this.#tasks.spawn(`${name} listener`, async ({ signal }) => {
+      do await this.#deps.clock.sleep(retryMs, signal);
+      while (!(await this.#try(name, open)));
+    });
+  }
+
+  async #try(name: KubeletListener, open: () => Promise<Listener>): Promise<boolean> {
+    try {
+      const listener = await open();
+      this.#listeners.set(name, listener);
+      // Stopped while it opened.
+      if (this.#tasks.signal.aborted) await listener.close();
+      else this.#deps.onOpen?.(name, listener.port);
+      return true;
+    } catch (error) {
+      if (!(error instanceof ConfigError) && systemCode(error) === undefined) throw error;
+      this.#deps.onFault?.(name, messageOf(error));
+      return false;
+    }
+  }
+
+  async #openMain(main: NonNullable<KubeletServerOptions['main']>): Promise<Listener> {
     const auth = new KubeletAuth(main.auth, this.#deps);
     const { certificate: source } = main;
     const certificate =
@@ -127,10 +167,9 @@ export class KubeletServer {
     const tls = await tlsOptions(main, inUse());
     const authenticate: ListenerHandlers['authenticate'] = (request) => auth.authenticate(request, this.#tasks.signal);
     const listener = await this.#open({ at: { address: main.address, port: main.port }, tls }, this.#handlers('main', authenticate, auth));
-    this.#main = listener;
     this.#followServingCertificate(main, listener);
     const { clientCaFile } = main;
-    if (clientCaFile === undefined) return;
+    if (clientCaFile === undefined) return listener;
     this.#tasks.spawn('client CA', async ({ signal }) => {
       for (let known = await modifiedAt(clientCaFile); ; ) {
         await this.#deps.clock.sleep(caCheckMs, signal);
@@ -145,6 +184,7 @@ export class KubeletServer {
         }
       }
     });
+    return listener;
   }
 
   #followServingCertificate(main: NonNullable<KubeletServerOptions['main']>, listener: Listener): void {
@@ -169,28 +209,9 @@ export class KubeletServer {
     });
   }
 
-  #startHealthz(at: { readonly address: string; readonly port: number }): void {
-    this.#tasks.spawn('healthz listener', async ({ signal }) => {
-      while (!signal.aborted) {
-        try {
-          this.#healthz = await this.#open(
-            { at },
-            this.#handlers('healthz', () => anonymousUser, undefined),
-          );
-          return;
-        } catch (error) {
-          if (!(error instanceof ConfigError)) throw error;
-          this.#deps.log.warn('health listener cannot start yet', { error: messageOf(error) });
-          await this.#deps.clock.sleep(healthzRetryMs, signal);
-        }
-      }
-    });
-  }
-
   async #open(options: ConstructorParameters<typeof Listener>[0], handlers: ListenerHandlers): Promise<Listener> {
     const listener = new Listener(options, { handlers, log: this.#deps.log });
     await listener.start();
-    this.#listeners.push(listener);
     return listener;
   }
 

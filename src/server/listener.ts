@@ -33,6 +33,9 @@ const limits = {
   requestTimeout: 120_000,
   keepAliveTimeout: 90_000,
   connectionsCheckingInterval: 10_000,
+  // A client whose machine is gone must not hold its watch or its stream for ever.
+  keepAlive: true,
+  keepAliveInitialDelay: 30_000,
 } as const;
 const maxConnections = 4096;
 
@@ -66,7 +69,7 @@ export class Listener {
     const { at, tls } = this.#options;
     if ('socketPath' in at) await removeStaleSocket(at.socketPath);
     const onRequest = this.#requestListener();
-    const server = tls === undefined ? createServer(limits, onRequest) : createTlsServer({ ...limits, ...tls }, onRequest);
+    const server = tls === undefined ? createServer(limits, onRequest) : createSecureServer({ ...limits, ...tls }, onRequest);
     server.maxConnections = maxConnections;
     server.on('upgrade', (request, socket, head) => this.#track(this.#onUpgrade(request, socket, head)));
     server.on('clientError', (error, socket) => answerBadClient(error, socket));
@@ -131,6 +134,16 @@ export class Listener {
       .catch((error: unknown) => this.#log.error('a request failed', { error: messageOf(error) }))
       .finally(() => this.#work.delete(tracked));
     this.#work.add(tracked);
+  }
+}
+
+function createSecureServer(options: TlsServerOptions, onRequest: RequestListener): TlsServer {
+  try {
+    return createTlsServer(options, onRequest);
+  } catch (error) {
+    throw new ConfigError('bad-certificate', `the certificate, its key or the client CA cannot be used: ${messageOf(error)}`, {
+      cause: error,
+    });
   }
 }
 

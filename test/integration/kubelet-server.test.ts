@@ -1,17 +1,23 @@
 // The kubelet's listeners over real sockets with fake views: what is answered where, and to whom.
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { request as httpRequest } from 'node:http';
 import { request as httpsRequest } from 'node:https';
+import { type AddressInfo, createServer } from 'node:net';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { connect as tlsConnect } from 'node:tls';
+import { kubeletServerOptions } from '../../src/agent/kubelet-endpoints.ts';
 import { PrometheusMetrics } from '../../src/agent/metrics.ts';
+import type { AgentConfig } from '../../src/config/agent-config.ts';
 import { issueCertificate } from '../../src/server/issue-certificate.ts';
 import { KubeletServer, type KubeletServerOptions } from '../../src/server/kubelet-server.ts';
 import type { ReviewView, ServingCertificate, ServingCertificateView } from '../../src/server/views.ts';
 import { systemClock } from '../../src/std/clock.ts';
 import { silentLogger } from '../../src/std/log.ts';
+import { buildConfig } from '../support/agent-config.ts';
+import { FakeClock } from '../support/fake-clock.ts';
 import { type FakeViews, fakeViews, podOf } from '../support/fake-views.ts';
 
 type Auth = NonNullable<KubeletServerOptions['main']>['auth'];
@@ -37,6 +43,7 @@ interface World {
   readonly server: KubeletServer;
   readonly client: { readonly cert: string; readonly key: string };
   readonly reviews: { readonly asked: string[] };
+  readonly verbosities: readonly number[];
   main(target: string, options?: CallOptions): Promise<Answer>;
   readOnly(target: string): Promise<Answer>;
   healthz(target: string): Promise<Answer>;
@@ -47,6 +54,7 @@ interface CallOptions {
   readonly headers?: Readonly<Record<string, string>>;
   /** False: without the client certificate. */
   readonly certificate?: boolean;
+  readonly body?: string;
 }
 
 async function world(
@@ -71,6 +79,7 @@ async function world(
   const views = fakeViews([podOf()]);
   views.runtime.containers.set('c-id', { id: 'c-id', running: true, logPath: cLog });
   const asked: string[] = [];
+  const verbosities: number[] = [];
   const metrics = new PrometheusMetrics();
   metrics.declareProcess({
     nodeName: 'node1',
@@ -99,12 +108,15 @@ async function world(
       healthz: { address: '127.0.0.1', port: 0 },
       enableDebuggingHandlers: change.debugging ?? true,
       enableSystemLogHandler: true,
+      enableDebugFlagsHandler: true,
       systemLogDir: path.join(dir, 'log'),
     },
     {
       ...views,
       metricsView: metrics,
       metrics,
+      build: { version: 'v1.36.2', engine: 'node', startedAt: Date.now() },
+      setVerbosity: (verbosity) => verbosities.push(verbosity),
       health: ['ping', 'log', 'syncloop'].map((name) => ({ name, check: () => undefined })),
       reviews: change.reviews,
       serving: change.serving,
@@ -130,7 +142,7 @@ async function world(
         },
       );
       request.on('error', reject);
-      request.end();
+      request.end(options.body);
     });
   return {
     dir,
@@ -138,6 +150,7 @@ async function world(
     server,
     client: { cert: client.certificate, key: client.key },
     reviews: { asked },
+    verbosities,
     main: (target, options = {}) => send(true, server.ports.main, target, options),
     readOnly: (target) => send(false, server.ports.readOnly, target, {}),
     healthz: (target) => send(false, server.ports.healthz, target, {}),
@@ -161,12 +174,13 @@ describe('the kubelet server', () => {
     assert.deepEqual([(await w.healthz('/metrics')).code, (await w.healthz('/healthz/syncloop')).code], [404, 404]);
   });
 
-  test("C-461: nobody gets 401, the cluster's certificate ok", async () => {
+  test("C-461, H-265, H-279f: nobody gets 401, the cluster's certificate ok; other paths are not found", async () => {
     const nobody = await w.main('/healthz', { certificate: false });
     assert.deepEqual([nobody.code, nobody.text], [401, 'Unauthorized']);
     assert.equal((await w.main('/healthz')).text, 'ok');
     assert.equal((await w.main('/healthz?verbose')).text, '[+]ping ok\n[+]log ok\n[+]syncloop ok\nhealthz check passed\n');
-    assert.equal((await w.main('/livez')).code, 404);
+    for (const target of ['/livez', '/readyz', '/nothing'])
+      assert.deepEqual([(await w.main(target)).code, (await w.main(target)).text], [404, '404 page not found\n']);
   });
 
   test('C-463: pods, running pods, configuration, summary, resource metrics', async () => {
@@ -313,6 +327,25 @@ describe('the kubelet server', () => {
     assert.match(String((await w.main('/metrics')).headers['content-type']), /^text\/plain; version=0\.0\.4/);
   });
 
+  test('H-290 H-279e: status, flags and the verbosity of the log', async () => {
+    const status = await w.main('/statusz');
+    assert.match(
+      status.text,
+      /^kubelet statusz\nWarning: This endpoint is not meant[\s\S]*\nStarted=\d{4}-.*\nUp=\S+\nGo version=node\nBinary version=v1\.36\.2\nEmulation version=1\.36\nPaths=\/\w/,
+    );
+    assert.match((await w.main('/flagz')).text, /^kubelet flagz\n[\s\S]*\nsyncFrequency=1m0s\n/);
+    const set = await w.main('/debug/flags/v', { method: 'PUT', body: '4\n' });
+    assert.deepEqual([set.code, set.text], [200, 'successfully set klog.logging.verbosity to 4']);
+    assert.equal((await w.main('/debug/flags/v')).code, 406);
+    assert.equal((await w.main('/debug/flags/v', { method: 'PUT', body: 'loud' })).code, 400);
+    assert.deepEqual(w.verbosities, [4]);
+    for (const target of ['/statusz', '/flagz', '/debug/flags/v']) {
+      assert.equal((await w.readOnly(target)).code, 404, target);
+      assert.equal((await w.healthz(target)).code, 404, target);
+    }
+    assert.equal((await w.main('/debug/pprof/')).code, 404);
+  });
+
   test('C-466 H-306: the certificate is our own, kept, and no older TLS is spoken', async () => {
     const { X509Certificate } = await import('node:crypto');
     const text = await readFile(path.join(w.dir, 'pki', 'kubelet.crt'), 'utf8');
@@ -430,4 +463,58 @@ test("S-328: a UID in a path may be the mirror's", async () => {
   const run = async (uid: string): Promise<number> => (await w.main(`/run/default/web-node1/${uid}/c?cmd=id`, { method: 'POST' })).code;
   assert.deepEqual([await run('mirror-uid'), await run(podOf().metadata.uid), await run('other')], [200, 200, 404]);
   await end(w);
+});
+
+test('H-264: one place that is taken closes none of the others, and is taken when it is free', async () => {
+  const dir = await mkdtemp('/tmp/klet-');
+  const taken = createServer().listen(0, '127.0.0.1');
+  await once(taken, 'listening');
+  const { port } = taken.address() as AddressInfo;
+  const clock = new FakeClock();
+  const views = fakeViews([podOf()]);
+  const told: string[] = [];
+  const at = { address: '127.0.0.1', port: 0 };
+  const server = new KubeletServer(
+    {
+      nodeName: 'node1',
+      main: {
+        ...{ address: '127.0.0.1', port, minVersion: 'TLSv1.2', cipherSuites: [], auth: openAuth },
+        certificate: { kind: 'selfSigned', folder: path.join(dir, 'pki'), host: 'node1' },
+      },
+      readOnly: at,
+      healthz: at,
+      ...{ enableDebuggingHandlers: true, enableSystemLogHandler: true, enableDebugFlagsHandler: true, systemLogDir: dir },
+    },
+    {
+      ...views,
+      ...{ metricsView: new PrometheusMetrics(), metrics: new PrometheusMetrics(), health: [], clock, log: silentLogger },
+      build: { version: 'v1', engine: 'node', startedAt: 0 },
+      setVerbosity: () => undefined,
+      onOpen: (listener) => told.push(`${listener} is open`),
+      onFault: (listener, message) => told.push(`${listener}: ${message}`),
+    },
+  );
+  await server.start();
+  assert.deepEqual(told.sort(), ['healthz is open', `main: cannot listen on 127.0.0.1:${port}: EADDRINUSE`, 'readOnly is open']);
+  assert.equal((await fetch(`http://127.0.0.1:${server.ports.healthz}/healthz`)).status, 200);
+  assert.equal(server.ports.main, 0);
+  taken.close();
+  await once(taken, 'close');
+  await clock.advance(5000);
+  while (server.ports.main === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+  assert.equal(told.at(-1), 'main is open');
+  await server.stop();
+  await rm(dir, { recursive: true });
+});
+
+test('enableServer, port 0: what is off opens no port; the health port stays (H-264)', () => {
+  const options = (more: Partial<AgentConfig>) => kubeletServerOptions(buildConfig(more));
+  const open = ({ main, readOnly, healthz }: KubeletServerOptions) => [main?.port, readOnly?.port, healthz?.port];
+  assert.deepEqual(open(options({ port: 10_250, readOnlyPort: 0, healthzPort: 10_248 })), [10_250, undefined, 10_248]);
+  assert.deepEqual(open(options({ port: 0, readOnlyPort: 10_255, healthzPort: 0 })), [undefined, 10_255, undefined]);
+  assert.deepEqual(open(options({ enableServer: false, port: 10_250, readOnlyPort: 10_255, healthzPort: 10_248 })), [
+    undefined,
+    undefined,
+    10_248,
+  ]);
 });

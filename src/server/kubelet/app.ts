@@ -3,10 +3,12 @@
 // health one.
 import { Hono } from 'hono';
 import type { Pod } from '../../api/pod.ts';
-import type { Clock } from '../../std/clock.ts';
+import { type Clock, type Instant, toRfc3339 } from '../../std/clock.ts';
+import { formatDuration } from '../../std/duration.ts';
 import { messageOf } from '../../std/errors.ts';
 import type { Logger } from '../../std/log.ts';
 import type { Counter, Gauge, Histogram, Metrics } from '../../std/metrics.ts';
+import { readBody } from '../body.ts';
 import { answerHealth } from '../health.ts';
 import { ApiError } from '../kube/api-error.ts';
 import { openPodLog, parseLogQuery, toLogError } from '../kube/pod-log.ts';
@@ -36,8 +38,17 @@ export interface KubeletApiOptions {
   readonly nodeName: string;
   readonly enableDebuggingHandlers: boolean;
   readonly enableSystemLogHandler: boolean;
+  readonly enableDebugFlagsHandler: boolean;
   /** Served under /logs/. */
   readonly systemLogDir: string;
+}
+
+export interface KubeletBuild {
+  /** `v1.36.2+…`. */
+  readonly version: string;
+  /** What runs us. */
+  readonly engine: string;
+  readonly startedAt: Instant;
 }
 
 export interface KubeletApiDeps {
@@ -52,6 +63,8 @@ export interface KubeletApiDeps {
   /** Undefined: everybody may (read-only and health listeners). */
   readonly auth?: KubeletAuth | undefined;
   readonly toStaticUid?: ToStaticUid | undefined;
+  readonly build: KubeletBuild;
+  readonly setVerbosity: (verbosity: number) => void;
   readonly metrics: Metrics;
   readonly clock: Clock;
   readonly log: Logger;
@@ -72,7 +85,7 @@ export const debugDisabled = 'Debug endpoints are disabled.';
 
 /** First segments of paths that exist, and which are debug endpoints (H-279g). */
 const debugPaths = new Set(['run', 'exec', 'attach', 'portForward', 'containerLogs', 'runningpods', 'logs']);
-const mainPaths = new Set([...debugPaths, 'pods', 'healthz', 'metrics', 'stats', 'configz', 'checkpoint']);
+const mainPaths = new Set([...debugPaths, 'pods', 'healthz', 'metrics', 'stats', 'configz', 'checkpoint', 'statusz', 'flagz', 'debug']);
 const readOnlyPaths = new Set([...debugPaths, 'pods', 'healthz', 'metrics', 'stats']);
 
 const metricLabels = ['method', 'path', 'server_type', 'long_running'] as const;
@@ -132,6 +145,9 @@ export class KubeletApi {
     app.get('/healthz', (c) => this.#health('', c.req.raw));
     app.get('/healthz/:check', (c) => this.#health(c.req.param('check'), c.req.raw));
     app.get('/configz', () => Response.json({ kubeletconfig: this.#deps.config.kubelet() }));
+    app.get('/statusz', () => text(this.#statusz()));
+    app.get('/flagz', () => text(flagz(this.#deps.config.kubelet())));
+    app.all('/debug/flags/v', (c) => this.#setVerbosity(c.req.raw));
     app.get('/logs', () => text('', 301, { Location: '/logs/' }));
     app.get('/logs/*', (c) => this.#systemLog(new URL(c.req.url).pathname.slice('/logs/'.length)));
   }
@@ -278,6 +294,37 @@ export class KubeletApi {
     }
   }
 
+  /** H-290: for people, not for programs. */
+  #statusz(): string {
+    const { build, clock } = this.#deps;
+    return [
+      'kubelet statusz',
+      debuggingWarning,
+      '',
+      `Started=${toRfc3339(build.startedAt)}`,
+      `Up=${formatDuration(clock.now() - build.startedAt)}`,
+      `Go version=${build.engine}`,
+      `Binary version=${build.version}`,
+      `Emulation version=${/^v?(\d+\.\d+)/.exec(build.version)?.[1] ?? ''}`,
+      `Paths=${[...mainPaths]
+        .map((path) => `/${path}`)
+        .sort()
+        .join(' ')}`,
+      '',
+    ].join('\n');
+  }
+
+  /** H-279e. Until the next start; a reload of the configuration brings its own verbosity back. */
+  async #setVerbosity(request: Request): Promise<Response> {
+    if (!this.#options.enableDebugFlagsHandler) return text('flags endpoint is disabled.\n', 405);
+    if (request.method !== 'PUT') return text('unsupported http method\n', 406);
+    const wanted = new TextDecoder().decode(await readBody(request)).trim();
+    if (!/^\d{1,3}$/.test(wanted)) return text(`failed to set klog.logging.verbosity ${wanted}: a number is needed\n`, 400);
+    this.#deps.setVerbosity(Number(wanted));
+    this.#deps.log.info('verbosity of the log', { verbosity: Number(wanted) });
+    return text(`successfully set klog.logging.verbosity to ${wanted}`);
+  }
+
   #health(check: string, request: Request): Response {
     for (const { name, check: run } of this.#deps.health) this.#countCheck(name, run() === undefined);
     const answer = answerHealth(this.#deps.health, 'healthz', check, new URL(request.url).searchParams);
@@ -342,6 +389,19 @@ export class KubeletApi {
     this.#deps.log.error('a request failed', { method: request.method, path: new URL(request.url).pathname, error: messageOf(error) });
     return text(`${messageOf(error)}\n`, 500);
   }
+}
+
+const debuggingWarning =
+  'Warning: This endpoint is not meant to be machine parseable, has no formatting compatibility guarantees and is for debugging purposes only.';
+
+/** The effective configuration, a line for each field: most of it can be given by flags. */
+function flagz(config: Readonly<Record<string, unknown>>): string {
+  const lines = (value: unknown, path: string): readonly string[] =>
+    typeof value === 'object' && value !== null && !Array.isArray(value)
+      ? Object.entries(value).flatMap(([key, inner]) => lines(inner, path === '' ? key : `${path}.${key}`))
+      : [`${path}=${typeof value === 'string' ? value : JSON.stringify(value)}`];
+  const { kind: _kind, apiVersion: _apiVersion, ...fields } = config;
+  return ['kubelet flagz', debuggingWarning, '', ...[...lines(fields, '')].sort(), ''].join('\n');
 }
 
 /** H-387. */

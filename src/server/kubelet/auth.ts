@@ -71,6 +71,10 @@ export function subresourcesOf(path: string): readonly string[] {
       return ['log'];
     case 'checkpoint':
       return ['checkpoint'];
+    case 'statusz':
+      return ['statusz'];
+    case 'flagz':
+      return ['configz'];
     default:
       return ['proxy'];
   }
