@@ -8,7 +8,8 @@ import { buildContainer, buildPod } from '../../test/support/pods.ts';
 import type { AgentConfig } from '../config/agent-config.ts';
 import { Shutdown } from '../std/async.ts';
 import { silentLogger } from '../std/log.ts';
-import { NodeAdmission } from './node-admission.ts';
+import { PrometheusMetrics } from './metrics.ts';
+import { admissionMetrics, NodeAdmission } from './node-admission.ts';
 
 const enabled = '/sys/module/apparmor/parameters/enabled';
 const profiles = '/sys/kernel/security/apparmor/profiles';
@@ -34,11 +35,27 @@ function world(change: Partial<AgentConfig> = {}) {
 
 const localhost = (localhostProfile: string) => ({ securityContext: { appArmorProfile: { type: 'Localhost', localhostProfile } } });
 
-test('L-511: labels, capacity and settings of the node are those of the configuration', () => {
+test('L-511, S-447: labels, capacity and settings of the node are those of the configuration', () => {
   const { answer } = world({ nodeLabels: { zone: 'a' }, maxPods: 0 });
   assert.equal(answer({ nodeSelector: { zone: 'b' } }), 'NodeAffinity');
   assert.equal(answer({ nodeSelector: { zone: 'a', 'kubernetes.io/hostname': 'node1', 'kubernetes.io/os': 'linux' } }), 'OutOfpods');
   assert.equal(world().answer({ containers: [buildContainer({ resources: { requests: { cpu: '3501m' } } })] }), 'OutOfcpu');
+});
+
+test('S-461, L-512: taints of the node keep no static Pod away', () => {
+  const { answer } = world({ registerWithTaints: [{ key: 'dedicated', value: 'x', effect: 'NoExecute' }] });
+  assert.equal(answer({}), 'admitted');
+});
+
+test('H-391, H-392: refusals and preemptions are counted', async () => {
+  const metrics = new PrometheusMetrics();
+  const { onRefused, onPreempted } = admissionMetrics(metrics);
+  onRefused('OutOfcpu');
+  onRefused('OutOfcpu');
+  onPreempted('cpu');
+  const text = await metrics.expose('agent');
+  assert.match(text, /^kubelet_admission_rejections_total\{reason="OutOfcpu"\} 2$/m);
+  assert.match(text, /^kubelet_preemptions\{preemption_signal="cpu"\} 1$/m);
 });
 
 test('L-266: profiles that are loaded or unloaded count within a minute', async () => {

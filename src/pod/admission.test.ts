@@ -91,7 +91,7 @@ const rows: readonly Row[] = [
 
   // AppArmor.
   {
-    title: 'L-266: a profile on a host without AppArmor',
+    title: 'L-266, S-462: a profile on a host without AppArmor',
     asked: withProfile('RuntimeDefault'),
     on: { appArmor: { isEnabled: false, loadedProfiles: undefined } },
     expected: 'AppArmor: Cannot enforce AppArmor: AppArmor is not enabled on the host',
@@ -263,7 +263,7 @@ const rows: readonly Row[] = [
     expected: "OutOfcpu: Node didn't have enough resource: cpu, requested: 2000, used: 1000, capacity: 2000",
   },
   {
-    title: 'the built-in classes are priorities (differs from S-473)',
+    title: 'the built-in classes are priorities (differs from S-473, S-474)',
     asked: asking('a', { cpu: '2' }, { priorityClassName: 'system-node-critical' }),
     active: [asking('b', { cpu: '1' }, { priority: 2_000_000_000 })],
     expected: 'preempting b, waiting for cpu of pods that are ending: default/b',

@@ -93,6 +93,8 @@ interface Scene {
   readonly logind: FakeLogind;
   readonly nodeEvents: RecordedEvents;
   readonly said: string[];
+  /** Metrics as last set. */
+  readonly gauges: Map<string, number>;
   /** Seconds since the beginning, each `change` of what is being shut down. */
   readonly changes: boolean[];
 }
@@ -110,6 +112,7 @@ async function scene(run: (s: Scene) => Promise<void>, change: (logind: FakeLogi
     const nodeEvents = new RecordedEvents();
     const said: string[] = [];
     const changes: boolean[] = [];
+    const gauges = new Map<string, number>();
     const say = (message: string): void => void said.push(message);
     const logger: Logger = { ...silentLogger, info: say, warn: say };
     const controller = new AbortController();
@@ -128,7 +131,7 @@ async function scene(run: (s: Scene) => Promise<void>, change: (logind: FakeLogi
           m.agent.workers.reconcile();
         },
         events: nodeEvents,
-        metrics: noMetrics,
+        metrics: { ...noMetrics, gauge: ({ name }) => ({ set: (value) => void gauges.set(name, value), remove: () => undefined }) },
         clock: m.clock,
         logger,
       },
@@ -136,7 +139,7 @@ async function scene(run: (s: Scene) => Promise<void>, change: (logind: FakeLogi
     const running = shutdown.run({ signal: controller.signal });
     try {
       await settle();
-      await run({ m, logind, nodeEvents, said, changes });
+      await run({ m, logind, nodeEvents, said, changes, gauges });
     } finally {
       const stopped = new Shutdown();
       controller.abort(stopped);
@@ -145,8 +148,9 @@ async function scene(run: (s: Scene) => Promise<void>, change: (logind: FakeLogi
   });
 }
 
-test('a shutdown: groups end one after the other within their times, then the machine may go (L-495 … L-498, C-402)', () =>
-  scene(async ({ m, logind, nodeEvents, changes }) => {
+test('a shutdown: groups end one after the other within their times, then the machine may go (L-495 … L-498, C-402, H-399)', () =>
+  scene(async ({ m, logind, nodeEvents, changes, gauges }) => {
+    assert.deepEqual([...gauges.values()], [0, 0]);
     assert.deepEqual(logind.log, ['lock']);
     await logind.prepare(true);
     await m.settle();
@@ -166,6 +170,8 @@ test('a shutdown: groups end one after the other within their times, then the ma
     assert.equal(conditions?.find(({ type }) => type === 'DisruptionTarget')?.reason, 'TerminationByKubelet');
     await m.advance(6_000);
     assert.deepEqual(logind.log, ['lock', 'release'], 'as soon as the last one has ended');
+    const [start = 0, end = 0] = ['start', 'end'].map((what) => gauges.get(`kubelet_graceful_shutdown_${what}_time_seconds`));
+    assert.ok(end - start >= 25 && end - start <= 26, `${end - start}`);
     await m.advance(120_000);
     assert.deepEqual(await m.containers('plain'), ['app/0 exited'], 'nobody comes back');
   }));
