@@ -1,9 +1,8 @@
 // How long from a manifest's rename to its process running, and from a kill to the restart, beside the floor: the same
 // CRI calls on the same idle containerd without an agent. Then the agent's CPU and memory at rest. Prints figures and
 // asserts nothing. Run: npm run bench -- [runs] [seconds at rest]
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import type { ChildProcess } from 'node:child_process';
+import { mkdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { criKeys } from '../src/pod/observation.ts';
@@ -11,22 +10,13 @@ import { CriRuntime } from '../src/runtime/cri/cri-runtime.ts';
 import { systemClock } from '../src/std/clock.ts';
 import { silentLogger } from '../src/std/log.ts';
 import { containerConfig, sandboxConfig } from '../test/compliance/builders.ts';
-import { imagesDir, offlineImages, startContainerd, type TestContainerd } from '../test/support/containerd.ts';
+import { offlineImages, startContainerd, type TestContainerd } from '../test/support/containerd.ts';
+import { endAgent, percentile, row, startAgent, usageOf } from './agent.ts';
 
 const [runs = 20, restSeconds = 30] = process.argv.slice(2).map(Number);
-const checkout = path.join(import.meta.dirname, '..');
 const { signal } = new AbortController();
 let agent: ChildProcess | undefined;
 const o = { signal };
-
-/** Milliseconds; what it is made of is sorted in place. */
-function percentile(values: readonly number[], share: number): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
-}
-
-const row = (name: string, values: readonly number[]): string =>
-  `${name.padEnd(46)} p50 ${percentile(values, 0.5).toFixed(0).padStart(5)} ms   p90 ${percentile(values, 0.9).toFixed(0).padStart(5)} ms   n ${values.length}`;
 
 /** The container touches this file first of all: its time of change is when the process ran. */
 async function changed(file: string, since: number, timeoutMs = 30_000): Promise<number> {
@@ -101,38 +91,6 @@ function manifest(name: string, out: string): string {
   });
 }
 
-async function startAgent(containerd: TestContainerd, manifests: string): Promise<ChildProcess> {
-  const kubelet = {
-    apiVersion: 'kubelet.config.k8s.io/v1beta1',
-    kind: 'KubeletConfiguration',
-    staticPodPath: manifests,
-    podLogsDir: path.join(containerd.dir, 'logs'),
-    cgroupRoot: '/pinpod-bench',
-    cgroupDriver: 'cgroupfs',
-    enforceNodeAllocatable: ['none'],
-    containerRuntimeEndpoint: containerd.endpoint,
-  };
-  const agent = {
-    apiVersion: 'pinpod.io/v1alpha1',
-    kind: 'AgentConfiguration',
-    rootDir: path.join(containerd.dir, 'agent-root'),
-    runDir: path.join(containerd.dir, 'agent-run'),
-    imagesDir,
-  };
-  const config = path.join(containerd.dir, 'agent.yaml');
-  writeFileSync(config, `${JSON.stringify(kubelet)}\n---\n${JSON.stringify(agent)}\n`);
-  const child = spawn(path.join(checkout, 'bin', 'pinpod'), ['run', '--config', config], { stdio: ['ignore', 'ignore', 'inherit'] });
-  await once(child, 'spawn');
-  return child;
-}
-
-/** Seconds of CPU and bytes resident, from /proc. */
-function usageOf(pid: number): { readonly cpuSeconds: number; readonly rssBytes: number } {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? [];
-  const resident = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
-  return { cpuSeconds: (Number(fields[11]) + Number(fields[12])) / 100, rssBytes: Number(resident) * 1024 };
-}
-
 /** The process of the Pod's container; the file it writes appears a little before the runtime shows it as running. */
 async function pidOf(containerd: TestContainerd, runtime: CriRuntime, podName: string): Promise<number> {
   for (let tries = 0; tries < 100; tries++) {
@@ -161,7 +119,7 @@ try {
   console.log(row('CRI calls alone, file → process', floor.up));
   console.log(row('CRI calls alone, create and start', floor.restart));
 
-  agent = await startAgent(containerd, manifests);
+  agent = await startAgent(containerd, manifests, '/pinpod-bench');
   const pid = agent.pid ?? 0;
   const up: number[] = [];
   const restart: number[] = [];
@@ -202,10 +160,7 @@ try {
     `at rest with one Pod, ${restSeconds} s: ${cpu.toFixed(2)} % of a core (aim 0.5), ${(after.rssBytes / 2 ** 20).toFixed(0)} MiB resident (aim 80)`,
   );
 } finally {
-  if (agent !== undefined && agent.exitCode === null) {
-    agent.kill('SIGTERM');
-    await once(agent, 'exit');
-  }
+  await endAgent(agent);
   runtime.close();
   await containerd.stop();
 }
