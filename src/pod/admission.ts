@@ -1,4 +1,5 @@
 // Whether a Pod may start beside those active now (S-446 … S-471). A refusal is never final: it is asked again (D4).
+import type { PodSpec } from '../api/gen/kubernetes.ts';
 import { allContainers, type Pod } from '../api/pod.ts';
 import { wantsNode } from './node-affinity.ts';
 import type { NodeAmounts } from './node-facts.ts';
@@ -147,7 +148,12 @@ function fit(pod: Pod, active: readonly ActivePod[], node: AdmissionNode): Admis
   }
   const leaving = [...active.filter((one) => one.isEnding).map((one) => one.pod), ...victims];
   const names = leaving.map(({ metadata }) => `${metadata.namespace}/${metadata.name}`).join(', ');
-  return { kind: 'preempting', victims, resource: first, message: `waiting for ${[...lacking.keys()].join(' and ')} of pods that are ending: ${names}` };
+  return {
+    kind: 'preempting',
+    victims,
+    resource: first,
+    message: `waiting for ${[...lacking.keys()].join(' and ')} of pods that are ending: ${names}`,
+  };
 }
 
 /** What is missing of each resource for `pod` beside `others`, in the order in which it is reported. */
@@ -187,20 +193,28 @@ interface HostPort {
   readonly port: number;
 }
 
-function hostPorts(pod: Pod): readonly HostPort[] {
-  return allContainers(pod.spec).flatMap((container) =>
+/** Found once for each spec: see `requestOf`. */
+const portsOfSpecs = new WeakMap<PodSpec, readonly HostPort[]>();
+
+function hostPorts({ spec }: Pod): readonly HostPort[] {
+  const known = portsOfSpecs.get(spec);
+  if (known !== undefined) return known;
+  const ports = allContainers(spec).flatMap((container) =>
     (container.ports ?? []).flatMap((port) =>
       port.hostPort === undefined || port.hostPort === 0
         ? []
         : [{ protocol: port.protocol ?? 'TCP', hostIp: port.hostIP ?? '', port: port.hostPort }],
     ),
   );
+  portsOfSpecs.set(spec, ports);
+  return ports;
 }
 
 function hasPortConflict(pod: Pod, active: readonly Pod[]): boolean {
   const isAny = (ip: string): boolean => ip === '' || ip === '0.0.0.0';
-  const taken = active.flatMap(hostPorts);
-  return hostPorts(pod).some((port) =>
+  const wanted = hostPorts(pod);
+  const taken = wanted.length === 0 ? [] : active.flatMap(hostPorts);
+  return wanted.some((port) =>
     taken.some(
       (other) =>
         other.port === port.port &&

@@ -1,7 +1,8 @@
 // Who has to go so that a more important Pod gets the room it lacks (S-467, S-468, L-508).
+import type { PodSpec } from '../api/gen/kubernetes.ts';
 import type { Pod } from '../api/pod.ts';
 import { type CriticalPods, isCritical, priorityOf } from './priority.ts';
-import { podRequests, type QosClass, qosClass } from './resources.ts';
+import { type Amounts, podRequests, type QosClass, qosClass } from './resources.ts';
 
 /** What is lacking, by resource name; all above 0. */
 export type Shortage = ReadonlyMap<string, number>;
@@ -14,9 +15,15 @@ export function mayPreempt(pod: Pod, victim: Pod, critical: CriticalPods): boole
   return own !== undefined && other !== undefined && own > other;
 }
 
+/** Sums once made: every Pod that waits for room is measured against every active one, again and again. */
+const requestsOfSpecs = new WeakMap<PodSpec, Amounts>();
+
 /** What the Pod holds of a resource; itself, where Pods are counted. */
-export function requestOf(pod: Pod, resource: string): number {
-  return resource === 'pods' ? 1 : (podRequests(pod.spec).get(resource) ?? 0);
+export function requestOf({ spec }: Pick<Pod, 'spec'>, resource: string): number {
+  if (resource === 'pods') return 1;
+  const requests = requestsOfSpecs.get(spec) ?? podRequests(spec);
+  requestsOfSpecs.set(spec, requests);
+  return requests.get(resource) ?? 0;
 }
 
 /**
