@@ -20,8 +20,8 @@ export interface Envtest {
   readonly admin: KubeApi;
   /** A kubeconfig file with the credential of this node. */
   nodeKubeconfig(nodeName: string): Promise<string>;
-  /** A kubeconfig file of anybody. */
-  kubeconfig(user: { readonly commonName: string; readonly organization: string }): Promise<string>;
+  /** A kubeconfig file of anybody, by a certificate made for it or by a token. */
+  kubeconfig(user: { readonly commonName: string; readonly organization: string } | { readonly token: string }): Promise<string>;
   /** The authority of client certificates, ours and those of the API server at a kubelet. */
   readonly caFile: string;
   /** What kube-controller-manager does: approves and signs a waiting CertificateSigningRequest. Validity: from now. */
@@ -152,14 +152,15 @@ export async function startEnvtest(): Promise<Envtest> {
     };
     await startServer();
     let files = 0;
-    const kubeconfig = async (commonName: string, organization: string): Promise<string> => {
-      const pair = await client(commonName, organization);
-      const data = (text: string): string => Buffer.from(text).toString('base64');
+    const data = (text: string): string => Buffer.from(text).toString('base64');
+    const kubeconfig: Envtest['kubeconfig'] = async (who) => {
+      const pair = 'token' in who ? undefined : await client(who.commonName, who.organization);
+      const user = pair === undefined ? who : { 'client-certificate-data': data(pair.certificate), 'client-key-data': data(pair.key) };
       const config = {
         apiVersion: 'v1',
         kind: 'Config',
         clusters: [{ name: 'c', cluster: { server: url, 'certificate-authority-data': data(ca.certificate) } }],
-        users: [{ name: 'u', user: { 'client-certificate-data': data(pair.certificate), 'client-key-data': data(pair.key) } }],
+        users: [{ name: 'u', user }],
         contexts: [{ name: 'x', context: { cluster: 'c', user: 'u' } }],
         'current-context': 'x',
       };
@@ -175,8 +176,8 @@ export async function startEnvtest(): Promise<Envtest> {
       stopServer: async () => {
         if (apiServer !== undefined) await end(apiServer);
       },
-      nodeKubeconfig: (nodeName) => kubeconfig(`system:node:${nodeName}`, 'system:nodes'),
-      kubeconfig: ({ commonName, organization }) => kubeconfig(commonName, organization),
+      nodeKubeconfig: (nodeName) => kubeconfig({ commonName: `system:node:${nodeName}`, organization: 'system:nodes' }),
+      kubeconfig,
       caFile: at('ca.crt'),
       sign: (name, validity) => signRequest(api, ca, name, validity),
       close: async () => {
