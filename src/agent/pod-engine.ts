@@ -166,7 +166,12 @@ export function nodeObject(config: AgentConfig) {
   return { kind: 'Node' as const, namespace: '', name: config.nodeName, uid: config.nodeName };
 }
 
-const noCgroups: CgroupPort = { ensure: async () => true, remove: async () => undefined };
+const noCgroups: CgroupPort = {
+  ensure: async () => true,
+  beginResize: async () => undefined,
+  endResize: async () => undefined,
+  remove: async () => undefined,
+};
 
 async function makePodCgroups({ layout, cgroup }: PodEngineOptions, { clock, logger }: AgentBase): Promise<PodCgroups> {
   const usesSystemd = cgroup.driver === 'systemd' && (await exists('/run/systemd/system'));

@@ -14,7 +14,15 @@ import type { Logger } from '../std/log.ts';
 import type { CgroupFileSystem } from './cgroup-files.ts';
 import type { CgroupLayout, Hierarchy } from './layout.ts';
 import { type Slices, sliceProperties } from './systemd.ts';
-import { type CgroupValues, cgroupFiles, kubepodsCgroupValues, podCgroupValues, qosCgroupValues } from './values.ts';
+import {
+  type CgroupValues,
+  cgroupFiles,
+  explicitPodCgroupValues,
+  kubepodsCgroupValues,
+  largerValues,
+  podCgroupValues,
+  qosCgroupValues,
+} from './values.ts';
 
 export class CgroupError extends AgentError {}
 
@@ -87,6 +95,21 @@ export class PodCgroups {
     await this.#make(name);
     await this.#write(name, values);
     return wasThere;
+  }
+
+  /** Makes room for containers that go from the resources of `from` to the Pod's own (L-518); `endResize` takes it back. */
+  async beginResize(pod: Pod, from: PodSpec, node: NodeFacts): Promise<void> {
+    await this.#set(pod, largerValues(explicitPodCgroupValues(from, node), explicitPodCgroupValues(pod.spec, node)));
+  }
+
+  async endResize(pod: Pod, node: NodeFacts): Promise<void> {
+    await this.#set(pod, explicitPodCgroupValues(pod.spec, node));
+  }
+
+  async #set(pod: Pod, values: CgroupValues): Promise<void> {
+    const name = podCgroup(pod, this.#cgroup.root);
+    await this.#startSlice(name, values);
+    await this.#write(name, values);
   }
 
   /** Whether the Pod's cgroup is there in every hierarchy it must be in (L-299, C-374). */

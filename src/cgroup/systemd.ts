@@ -39,7 +39,9 @@ export function sliceProperties(values: CgroupValues, version: 1 | 2): readonly 
     const percent = Math.ceil((cpuQuotaUs * 10_000) / cpuPeriodUs) / 100;
     properties.push(`CPUQuotaPeriodSec=${cpuPeriodUs}us`, cpuQuotaUs < 0 ? 'CPUQuota=' : `CPUQuota=${percent}%`);
   }
-  if (memoryLimitBytes !== undefined) properties.push(`${version === 2 ? 'MemoryMax' : 'MemoryLimit'}=${memoryLimitBytes}`);
+  if (memoryLimitBytes !== undefined) {
+    properties.push(`${version === 2 ? 'MemoryMax' : 'MemoryLimit'}=${memoryLimitBytes < 0 ? 'infinity' : memoryLimitBytes}`);
+  }
   if (pidsLimit !== undefined) properties.push(`TasksMax=${pidsLimit}`);
   return properties;
 }

@@ -19,6 +19,7 @@ export interface CgroupValues {
   /** -1: not limited. */
   readonly cpuQuotaUs?: number;
   readonly cpuPeriodUs?: number;
+  /** -1: not limited. */
   readonly memoryLimitBytes?: number;
   readonly pidsLimit?: number;
   /** Bytes by the kernel's name of the page size, `2MB`. */
@@ -52,6 +53,24 @@ export function podCgroupValues(spec: PodSpec, node: NodeFacts): CgroupValues {
     ...(memoryLimit !== undefined && { memoryLimitBytes: memoryLimit }),
     ...(node.podPidsLimit > 0 && { pidsLimit: node.podPidsLimit }),
     hugepages: new Map(node.hugepageSizesBytes.map((size) => [hugepageName(size), hugepagesOf(requests, size)])),
+  };
+}
+
+/** With every limit named: one that the Pod does not have (any more) is lifted. */
+export function explicitPodCgroupValues(spec: PodSpec, node: NodeFacts): CgroupValues {
+  const values = podCgroupValues(spec, node);
+  const { cpuQuotaUs: quota = -1, memoryLimitBytes = -1 } = values;
+  return { ...values, cpuQuotaUs: quota, cpuPeriodUs: node.cpuCfsQuotaPeriodUs, memoryLimitBytes };
+}
+
+/** For the time while containers go from `a` to `b`: no child may have more than its parent (L-518). */
+export function largerValues(a: CgroupValues, b: CgroupValues): CgroupValues {
+  const larger = (x = -1, y = -1): number => (x < 0 || y < 0 ? -1 : Math.max(x, y));
+  return {
+    ...b,
+    cpuShares: Math.max(a.cpuShares ?? 0, b.cpuShares ?? 0),
+    cpuQuotaUs: larger(a.cpuQuotaUs, b.cpuQuotaUs),
+    memoryLimitBytes: larger(a.memoryLimitBytes, b.memoryLimitBytes),
   };
 }
 
@@ -90,7 +109,7 @@ export function cgroupFiles(values: CgroupValues, version: 1 | 2): readonly Cgro
   if (version === 2) {
     if (values.cpuShares !== undefined) add('cpu', 'cpu.weight', cpuWeight(values.cpuShares));
     if (quota !== undefined && period !== undefined) add('cpu', 'cpu.max', `${quota < 0 ? 'max' : quota} ${period}`);
-    if (values.memoryLimitBytes !== undefined) add('memory', 'memory.max', values.memoryLimitBytes);
+    if (values.memoryLimitBytes !== undefined) add('memory', 'memory.max', values.memoryLimitBytes < 0 ? 'max' : values.memoryLimitBytes);
     if (values.pidsLimit !== undefined) add('pids', 'pids.max', values.pidsLimit);
     for (const [page, bytes] of values.hugepages ?? []) {
       add('hugetlb', `hugetlb.${page}.max`, bytesText(bytes));

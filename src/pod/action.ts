@@ -1,5 +1,6 @@
 // What the planner may ask for. The types are CRI's RPC names where there is one.
 import type { LifecycleHandler } from '../api/gen/kubernetes.ts';
+import type { ContainerResize } from './resize.ts';
 
 export type Action =
   /** `hasRunning`: regular containers run already, so a cgroup that is missing means they run outside it (L-052). */
@@ -25,6 +26,8 @@ export type Action =
       readonly backoffMs: number | undefined;
     }
   | { readonly type: 'StartContainer'; readonly container: string; readonly containerId: string }
+  /** Gives running containers the resources the Pod has now, its cgroup included (L-518). */
+  | { readonly type: 'ResizeContainers'; readonly changes: readonly ContainerResize[] }
   | { readonly type: 'RunPostStart'; readonly container: string; readonly containerId: string; readonly handler: LifecycleHandler }
   | {
       readonly type: 'RunPreStop';
@@ -65,6 +68,8 @@ export function actionKey(action: Action): string {
     case 'StopPodSandbox':
     case 'RemovePodSandbox':
       return `${action.type}/${action.sandboxId}`;
+    case 'ResizeContainers':
+      return `${action.type}/${action.changes.map(({ containerId }) => containerId).join('+')}/${JSON.stringify(action.changes.map(({ to }) => to))}`;
     case 'PullImage':
       return `${action.type}/${action.container}`;
     case 'CreateContainer':

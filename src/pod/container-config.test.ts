@@ -70,6 +70,7 @@ test('section 1.8, C-350 labels and annotations, ours among them', () => {
     'io.kubernetes.container.preStopHandler': '{"exec":{"command":["bye"]}}',
     'io.kubernetes.container.ports': '[{"name":"web","containerPort":80,"protocol":"TCP"}]',
     'pinpod.io/container.backoffMs': '20000',
+    'pinpod.io/container.resources': '{}',
   });
 });
 

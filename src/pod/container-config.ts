@@ -82,6 +82,7 @@ function containerAnnotations(
   return {
     [criKeys.hash]: containerHash(container),
     [criKeys.restartCount]: String(attempt),
+    [criKeys.resources]: JSON.stringify(container.resources ?? {}),
     [criKeys.terminationMessagePath]: container.terminationMessagePath ?? '',
     [criKeys.terminationMessagePolicy]: container.terminationMessagePolicy ?? '',
     ...(deletionGracePeriodSeconds !== undefined && { [criKeys.deletionGracePeriod]: String(deletionGracePeriodSeconds) }),

@@ -5,6 +5,7 @@ import { allContainers, isSidecar, type Pod } from '../api/pod.ts';
 import { toRfc3339 } from '../std/clock.ts';
 import type { Draft } from './draft.ts';
 import { criKeys, type ObservedContainer } from './observation.ts';
+import { actualResources, givenResources } from './resize.ts';
 import { mayRetryInit, shouldStart } from './restart-policy.ts';
 import { cutToShare, joinMessages } from './termination-message.ts';
 import type { WaitingReason } from './work.ts';
@@ -182,9 +183,11 @@ function recordedStatus(
   const restartCount = Math.max(Number.isInteger(count) ? count : record.attempt, previous?.restartCount ?? 0);
   const { user } = record;
   const { resources = {} } = container;
+  const isRunning = record.state === 'running';
+  const actual = isRunning ? actualResources(record, givenResources(record, draft.input.memory) ?? resources) : resources; // L-471
   return {
     ...baseStatus(container),
-    resources,
+    resources: actual,
     ...(resources.requests === undefined ? {} : { allocatedResources: resources.requests }),
     image: record.image === '' ? (container.image ?? '') : record.image,
     imageID: record.imageRef,

@@ -103,6 +103,11 @@ function succeeded(
       if (container?.lifecycle?.postStart === undefined) return { ...memory, waiting };
       return { ...memory, waiting, postStart: new Map(memory.postStart).set(action.containerId, 'pending') };
     }
+    case 'ResizeContainers': {
+      const resized = new Map(memory.resized);
+      for (const { containerId, to } of action.changes) resized.set(containerId, to);
+      return { ...memory, resized };
+    }
     case 'RunPostStart':
       return { ...memory, postStart: new Map(memory.postStart).set(action.containerId, 'done') };
     case 'RunPreStop': {
@@ -132,13 +137,14 @@ export function forgetGone(memory: PodMemory, observed: ObservedPod): PodMemory 
   const ids = new Set([...observed.sandboxes, ...observed.containers].map(({ id }) => id));
   const isThere = (key: string): boolean => {
     const [type, id] = key.split('/');
-    return !keyedById.has(type ?? '') || ids.has(id ?? '');
+    return !keyedById.has(type ?? '') || (id ?? '').split('+').every((one) => ids.has(one));
   };
   return {
     ...memory,
     stoppedSandboxes: new Set([...memory.stoppedSandboxes].filter((id) => ids.has(id))),
     postStart: only(memory.postStart, (id) => ids.has(id)),
     kills: only(memory.kills, (id) => ids.has(id)),
+    resized: only(memory.resized, (id) => ids.has(id)),
     terminationMessages: only(memory.terminationMessages, (id) => ids.has(id)),
     failures: only(memory.failures, isThere),
   };
@@ -152,6 +158,7 @@ const keyedById: ReadonlySet<string> = new Set<ActionType>([
   'RunPreStop',
   'StopContainer',
   'RemoveContainer',
+  'ResizeContainers',
 ]);
 
 function only<V>(map: ReadonlyMap<string, V>, isKept: (key: string) => boolean): ReadonlyMap<string, V> {

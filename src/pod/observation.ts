@@ -95,4 +95,6 @@ export const criKeys = {
   ports: 'io.kubernetes.container.ports',
   /** Ours: the back-off in milliseconds that this start ended; absent before the first restart (D2). */
   backoffMs: 'pinpod.io/container.backoffMs',
+  /** Ours: the resources the container was started with, as its manifest had them (L-165, L-518). */
+  resources: 'pinpod.io/container.resources',
 } as const;

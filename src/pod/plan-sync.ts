@@ -9,6 +9,7 @@ import { containerHash } from './hash.ts';
 import { criKeys, newestContainer, type ObservedContainer, type ObservedSandbox } from './observation.ts';
 import { computePhase } from './phase.ts';
 import type { ContainerProbeResults } from './probe-results.ts';
+import { type ContainerResize, givenResources, needsRestart, pendingChange } from './resize.ts';
 import { crashBackoff, isFailedInit, matchingRule, mayRetryInit, restartsAfterProbeFailure, shouldStart } from './restart-policy.ts';
 import { decideSandbox, type SandboxDecision } from './sandbox-decision.ts';
 import { gracePeriodSeconds, isStuck, removeContainer, stopAll, stopStep, wantSandboxesStopped } from './stop.ts';
@@ -30,6 +31,11 @@ export function planSync(draft: Draft, pod: Pod): TerminationCause | undefined {
       draft.note({ type: 'Warning', reason: 'NetworkNotReady', message: `network is not ready: ${options.networkError}` });
       return undefined;
     }
+  }
+  const { resizePending } = draft.input.memory;
+  if (resizePending !== undefined) {
+    const { reason, message } = resizePending;
+    draft.note({ type: 'Warning', reason: `Resize${reason}`, message: `Pod resize ${reason}: ${message}` });
   }
   if (planRestartOfAll(draft, pod)) return undefined;
   const decision = decideOn(draft, pod);
@@ -131,6 +137,7 @@ function wantImage(draft: Draft, container: Container, sandboxAttempt: number): 
 /** The sandbox is good: bring init containers, sidecars and regular containers to where they should be. */
 function planContainers(draft: Draft, pod: Pod, sandbox: ObservedSandbox): Outcome {
   const pass = new ContainerPass(draft, pod, sandbox);
+  pass.planResize();
   const init = pass.planInit();
   if (init === 'failed') return 'end';
   if (init === 'waiting') return 'continue';
@@ -255,6 +262,27 @@ class ContainerPass {
     return alive === 0 ? 'end' : 'continue'; // L-156
   }
 
+  /** L-518: what runs on, gets the resources it is to have now. */
+  planResize(): void {
+    const { memory, underWay } = this.#draft.input;
+    const changes: ContainerResize[] = [];
+    for (const container of allContainers(this.#pod.spec)) {
+      const record = this.#newest(container);
+      if (record?.state !== 'running' || memory.kills.has(record.id)) continue;
+      const changed = pendingChange(container, record, memory);
+      if (changed.length === 0 || needsRestart(container, changed)) continue;
+      const from = givenResources(record, memory) ?? {};
+      changes.push({ container: container.name, containerId: record.id, from, to: container.resources ?? {} });
+    }
+    if (changes.length === 0) return;
+    const resize: Action = { type: 'ResizeContainers', changes };
+    // Two at once would undo each other's work on the Pod's cgroup.
+    const isBusy = this.#draft.isUnderWay('ResizeContainers') && !underWay.has(actionKey(resize));
+    if (!isBusy) this.#draft.want(resize);
+    const containers = changes.map(({ container, to }) => ({ name: container, resources: to }));
+    this.#draft.note({ type: 'Normal', reason: 'ResizeStarted', message: `Pod resize started: ${JSON.stringify({ containers })}` });
+  }
+
   /** Wants the next step towards a running container. */
   #start(container: Container): void {
     const { observed, memory, options, now } = this.#draft.input;
@@ -272,7 +300,7 @@ class ContainerPass {
     }
     const hash = containerHash(container);
     const records = observed.containers.filter((candidate) => candidate.name === container.name);
-    const backoff = crashBackoff(records, hash, (id) => memory.kills.has(id), options.backoff, now);
+    const backoff = crashBackoff(records, { hash, resources: container.resources }, (id) => memory.kills.has(id), options.backoff, now);
     if (backoff.until !== undefined) {
       const delay = formatDuration(backoff.delayMs);
       this.#draft.waiting.set(container.name, {
@@ -316,6 +344,9 @@ class ContainerPass {
     const isRegular = this.#pod.spec.containers.includes(container);
     const ending = (comesBack: boolean): string => (comesBack && isRegular ? ', will be restarted' : '');
     if (this.#hasChanged(container, record)) return this.#request(`${subject} definition changed${ending(true)}`);
+    if (needsRestart(container, pendingChange(container, record, memory))) {
+      return this.#request(`Container ${container.name} resize requires restart`); // L-519
+    }
     const restarts = ending(restartsAfterProbeFailure(this.#pod.spec, container));
     if (results?.liveness === 'failure') return this.#request(`${subject} failed liveness probe${restarts}`, container.livenessProbe);
     if (results?.startup === 'failure') return this.#request(`${subject} failed startup probe${restarts}`, container.startupProbe);

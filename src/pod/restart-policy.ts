@@ -3,6 +3,7 @@ import type { Container, PodSpec } from '../api/gen/kubernetes.ts';
 import { isSidecar } from '../api/pod.ts';
 import type { Instant } from '../std/clock.ts';
 import { criKeys, type ObservedContainer } from './observation.ts';
+import { changedResources, givenResources } from './resize.ts';
 
 /** The container's own policy, else the Pod's; an empty Pod policy is `Always` (L-132). */
 export function effectiveRestartPolicy(spec: PodSpec, container: Container): string {
@@ -84,7 +85,8 @@ export interface Backoff {
  */
 export function crashBackoff(
   records: readonly ObservedContainer[],
-  hash: string,
+  /** A change of image or resources begins a new sequence (L-165). */
+  { hash, resources }: { readonly hash: string; readonly resources: Container['resources'] },
   killed: (id: string) => boolean,
   options: BackoffOptions,
   now: Instant,
@@ -97,7 +99,9 @@ export function crashBackoff(
   const reference = killed(newest.id) ? records.slice(1).find((record) => record.state === 'exited') : newest;
   if (reference === undefined) return Number.isFinite(entryMs) ? { ...none, nextMs: entryMs } : none;
   const finishedAt = reference.finishedAt ?? reference.createdAt;
-  const isStale = !Number.isFinite(entryMs) || newest.annotations[criKeys.hash] !== hash || finishedAt - newest.createdAt > options.resetMs;
+  const given = givenResources(newest, { resized: new Map() });
+  const isOther = newest.annotations[criKeys.hash] !== hash || (given !== undefined && changedResources(given, resources).length > 0);
+  const isStale = !Number.isFinite(entryMs) || isOther || finishedAt - newest.createdAt > options.resetMs;
   if (isStale) return { ...none, nextMs: initialMs };
   const delayMs = Math.min(entryMs, options.maxMs);
   const nextMs = Math.min(entryMs * 2, options.maxMs);

@@ -4,8 +4,10 @@ import { allContainers, isSidecar, type Pod } from '../api/pod.ts';
 import { toRfc3339 } from '../std/clock.ts';
 import { type ContainerStatuses, computeContainerStatuses, finalStatuses } from './container-status.ts';
 import type { Draft } from './draft.ts';
+import { newestContainer } from './observation.ts';
 import { type Phase, phaseOf } from './phase.ts';
 import { deadlineMessage } from './plan-sync.ts';
+import { pendingChange } from './resize.ts';
 import { podResources, qosClass } from './resources.ts';
 import { matchingRule } from './restart-policy.ts';
 import { decideSandbox } from './sandbox-decision.ts';
@@ -92,6 +94,7 @@ function conditions(pod: Pod, work: PodWorkState, phase: Phase, statuses: Contai
   const previous = memory.status?.conditions ?? [];
   const containersReady = containersReadyCondition(pod, phase, statuses);
   const states: [string, ConditionState][] = [];
+  states.push(...resizeConditions(pod, work, draft));
   const disruption = disruptionCondition(work, previous);
   if (disruption !== undefined) states.push(['DisruptionTarget', disruption]);
   states.push(
@@ -108,6 +111,23 @@ function conditions(pod: Pod, work: PodWorkState, phase: Phase, statuses: Contai
     const changedAt = before?.status === state.status ? before.lastTransitionTime : undefined; // L-483
     return { type, ...state, lastTransitionTime: changedAt ?? toRfc3339(now) };
   });
+}
+
+/** L-517, L-518: only while there is something to say. */
+function resizeConditions(pod: Pod, work: PodWorkState, draft: Draft): [string, ConditionState][] {
+  const { memory, observed } = draft.input;
+  if (work.state !== 'sync') return [];
+  const { resizePending } = memory;
+  const states: [string, ConditionState][] = [];
+  if (resizePending !== undefined) states.push(['PodResizePending', { status: 'True', ...resizePending }]);
+  const isInProgress = allContainers(pod.spec).some((container) => {
+    const record = newestContainer(observed, container.name);
+    return record?.state === 'running' && pendingChange(container, record, memory).length > 0;
+  });
+  if (!isInProgress) return states;
+  const failure = [...memory.failures].find(([key]) => key.startsWith('ResizeContainers/'))?.[1];
+  states.push(['PodResizeInProgress', { status: 'True', ...(failure === undefined ? {} : { reason: 'Error', message: failure.message }) }]);
+  return states;
 }
 
 /** L-482: kept once set. */

@@ -1,5 +1,5 @@
 // What a Pod's worker carries from one plan to the next: the state of its work, and what only this process knows.
-import type { PodStatus } from '../api/gen/kubernetes.ts';
+import type { PodStatus, ResourceRequirements } from '../api/gen/kubernetes.ts';
 import type { Instant } from '../std/clock.ts';
 
 /**
@@ -28,6 +28,12 @@ export type TerminationCause =
 export interface Failure {
   readonly count: number;
   readonly retryAt: Instant;
+  readonly message: string;
+}
+
+/** Why a resize waits (L-517): `Deferred` until there is room, `Infeasible` on this node. */
+export interface ResizePending {
+  readonly reason: 'Deferred' | 'Infeasible';
   readonly message: string;
 }
 
@@ -60,6 +66,10 @@ export interface PodMemory {
   readonly postStart: ReadonlyMap<string, 'pending' | 'done' | 'failed'>;
   /** Kills under way or over, by container id. */
   readonly kills: ReadonlyMap<string, Kill>;
+  /** What containers were given while they ran, by id (L-518). */
+  readonly resized: ReadonlyMap<string, ResourceRequirements>;
+  /** Why the resources the manifest asks for are not given (L-517). */
+  readonly resizePending: ResizePending | undefined;
   /** By action key. */
   readonly failures: ReadonlyMap<string, Failure>;
   /** By container name. */
@@ -92,6 +102,8 @@ export const emptyMemory: PodMemory = {
   images: new Map(),
   postStart: new Map(),
   kills: new Map(),
+  resized: new Map(),
+  resizePending: undefined,
   failures: new Map(),
   waiting: new Map(),
   terminationMessages: new Map(),

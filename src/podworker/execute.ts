@@ -10,8 +10,10 @@ import { buildContainerConfig } from '../pod/container-config.ts';
 import { containerObject, podObject } from '../pod/event-object.ts';
 import type { ActionOutcome } from '../pod/memory.ts';
 import type { NodeFacts } from '../pod/node-facts.ts';
+import { type ContainerResize, withResources } from '../pod/resize.ts';
+import { containerResources, sandboxOverhead, sandboxResources } from '../pod/resources.ts';
 import { handlerFeaturesOf } from '../pod/runtime-class.ts';
-import type { PodSandboxConfig } from '../pod/runtime-config.ts';
+import type { LinuxResources, PodSandboxConfig } from '../pod/runtime-config.ts';
 import { type BuiltSandbox, buildSandboxConfig, podLogDirectory } from '../pod/sandbox-config.ts';
 import { type UserNamespace, usesUserNamespace } from '../pod/security-context.ts';
 import { rpcErrorText } from '../runtime/errors.ts';
@@ -138,6 +140,10 @@ export class PodExecutor {
       }
       return done;
     },
+    ResizeContainers: async ({ changes }, { signal }) => {
+      await this.#resize(changes, signal);
+      return done;
+    },
     RunPostStart: async ({ container, containerId, handler }, { signal }) => {
       const request = { pod: this.#pod(), container: this.#container(container), containerId, handler };
       const result = await this.#deps.hooks.postStart({ ...request, podAddress: await this.#podAddress(signal) }, { signal });
@@ -199,6 +205,50 @@ export class PodExecutor {
     return done;
   }
 
+  /** L-518, L-520, L-522. Every step may be done again. */
+  async #resize(changes: readonly ContainerResize[], signal: AbortSignal): Promise<void> {
+    const { cgroups, events, runtime } = this.#deps;
+    const pod = withResources(this.#pod(), new Map(changes.map(({ container, to }) => [container, to])));
+    const from = withResources(pod, new Map(changes.map((change) => [change.container, change.from])));
+    const node = await this.#deps.node();
+    for (const { container, containerId } of changes) {
+      const wanted = containerResources(pod.spec, findContainer(pod, container), node);
+      await this.#checkUsage(container, containerId, wanted.memoryLimitBytes, signal);
+    }
+    await cgroups.beginResize(pod, from.spec, node);
+    for (const { container, containerId } of changes) {
+      const resources = updateOf(containerResources(pod.spec, findContainer(pod, container), node));
+      await runtime.updateContainerResources({ containerId, resources }, { signal });
+    }
+    await cgroups.endResize(pod, node);
+    await this.#tellSandbox(pod, node, signal);
+    const containers = changes.map(({ container, to }) => ({ name: container, resources: to }));
+    events.record(podObject(pod), 'Normal', 'ResizeCompleted', `Pod resize completed: ${JSON.stringify({ containers })}`);
+  }
+
+  /** A limit below what is used now would kill the container (L-522). */
+  async #checkUsage(container: string, containerId: string, limitBytes: number | undefined, signal: AbortSignal): Promise<void> {
+    if (limitBytes === undefined) return;
+    const stats = await this.#deps.runtime.containerStats(containerId, { signal });
+    const used = stats?.memory?.workingSetBytes ?? 0;
+    if (used <= limitBytes) return;
+    throw new AgentError('resize', `memory limit ${limitBytes} of container ${container} is below what it uses now, ${used}`);
+  }
+
+  /** The runtime may want to know; most do not (L-520). */
+  async #tellSandbox(pod: Pod, node: NodeFacts, signal: AbortSignal): Promise<void> {
+    const sandboxes = await this.#deps.runtime.listPodSandboxes({ podUid: pod.metadata.uid }, { signal });
+    const sandboxId = sandboxes.find(({ state }) => state === 'ready')?.id;
+    if (sandboxId === undefined) return;
+    const request = { sandboxId, resources: sandboxResources(pod.spec, node), overhead: sandboxOverhead(pod.spec, node) };
+    try {
+      await this.#deps.runtime.updatePodSandboxResources(request, { signal });
+    } catch (error) {
+      signal.throwIfAborted();
+      this.#deps.logger.debug('the sandbox was not told of a resize', { pod: formatPod(pod), error: messageOf(error) });
+    }
+  }
+
   async #sandboxConfig(attempt: number): Promise<PodSandboxConfig> {
     return (await this.#buildSandbox(attempt)).config;
   }
@@ -218,8 +268,7 @@ export class PodExecutor {
   }
 
   #container(name: string): Container {
-    const container = allContainers(this.#pod().spec).find((candidate) => candidate.name === name);
-    return container ?? { name };
+    return findContainer(this.#pod(), name);
   }
 
   /** Where hooks without a host go (L-426): the newest sandbox's address, for a host-network Pod the node's. */
@@ -254,6 +303,8 @@ export class PodExecutor {
         return warn('FailedMount', `Unable to attach or mount volumes: ${message}`); // L-055
       case 'RunPodSandbox':
         return warn('FailedCreatePodSandBox', `Failed to create pod sandbox: ${rpcText}`); // L-161
+      case 'ResizeContainers':
+        return warn('ResizeError', `Pod resize failed: ${message}`); // L-518
       case 'StopPodSandbox':
       case 'StopContainer':
         return warn('FailedKillPod', `error killing pod: ${message}`); // L-061
@@ -268,6 +319,16 @@ export class PodExecutor {
         return { kind: 'failed', message };
     }
   }
+}
+
+function findContainer(pod: Pod, name: string): Container {
+  return allContainers(pod.spec).find((candidate) => candidate.name === name) ?? { name };
+}
+
+/** In an update 0 means unchanged, so a limit that is to go is named. */
+function updateOf(resources: LinuxResources): LinuxResources {
+  const { cpuQuota, memoryLimitBytes = -1 } = resources;
+  return { ...resources, memoryLimitBytes, ...(cpuQuota === 0 ? { cpuQuota: -1 } : {}) };
 }
 
 /** The Kubernetes reason an error of volumes or configuration names itself. */

@@ -60,6 +60,7 @@ function setUp() {
     executor: { execute: (action, { signal }) => raceSignal(ask(actions, action), signal) },
     prober: { sync: () => undefined, beginTermination: () => undefined, remove: () => undefined, results: () => noProbeResults },
     planOptions: () => ({ backoff: defaultBackoff, networkError: undefined, runtimeName: 'fake', hostIps: [], agentStartedAt: 0 }),
+    resizeRefusal: () => undefined,
     lastStatus: { load: async () => undefined, save: async () => undefined },
     readTerminationMessage: async () => '',
     publish: () => undefined,

@@ -13,7 +13,8 @@ import { containerObject, podObject } from '../pod/event-object.ts';
 import { type ActionOutcome, forgetGone, rememberOutcome, rememberStart } from '../pod/memory.ts';
 import type { ObservedContainer, ObservedPod } from '../pod/observation.ts';
 import { planPod, requestTermination } from '../pod/plan.ts';
-import { emptyMemory, type PodMemory, type PodWorkState, type TerminationCause } from '../pod/work.ts';
+import { allocate, withResourcesOf } from '../pod/resize.ts';
+import { emptyMemory, type PodMemory, type PodWorkState, type ResizePending, type TerminationCause } from '../pod/work.ts';
 import type { CallOptions } from '../runtime/runtime.ts';
 import { linkSignals, raceSignal, Superseded } from '../std/async.ts';
 import type { Clock, Instant } from '../std/clock.ts';
@@ -28,6 +29,8 @@ export interface PodWorkerDeps {
   readonly prober: ProbePort;
   readonly planOptions: () => PlanOptions;
   readonly lastStatus: LastStatusPort;
+  /** Why the Pod may not have the resources it asks for now; undefined when it may (L-517). */
+  readonly resizeRefusal: (pod: Pod) => ResizePending | undefined;
   readonly readTerminationMessage: (container: ObservedContainer) => Promise<string>;
   /** The Pod's newest status. Synchronous; must not throw. */
   readonly publish: (pod: Pod, status: PodStatus, work: PodWorkState) => void;
@@ -55,6 +58,9 @@ const faultRetry = { initialMs: 1_000, maxMs: 300_000 };
 export class PodWorker {
   readonly uid: string;
   readonly #deps: PodWorkerDeps;
+  /** As its manifest asks for. */
+  #desired: Pod;
+  /** The same, with the resources it was given. */
   #pod: Pod;
   #work: PodWorkState;
   #memory: PodMemory = emptyMemory;
@@ -76,6 +82,7 @@ export class PodWorker {
   constructor(pod: Pod, deps: PodWorkerDeps, work: PodWorkState = { state: 'sync' }) {
     this.uid = pod.metadata.uid;
     this.#work = work;
+    this.#desired = pod;
     this.#pod = pod;
     this.#deps = deps;
   }
@@ -96,10 +103,24 @@ export class PodWorker {
 
   /** Replaces the desired Pod (a manifest with a fixed UID was edited, L-031). */
   update(pod: Pod): void {
-    if (pod === this.#pod) return;
+    if (pod === this.#desired && this.#memory.resizePending === undefined) return;
+    this.#desired = pod;
+    this.#allocate();
+  }
+
+  /** Whether it waits for resources that its manifest asks for. */
+  get isResizePending(): boolean {
+    return this.#memory.resizePending !== undefined;
+  }
+
+  /** What the manifest asks for becomes the Pod, but for resources there is no room for (L-517). */
+  #allocate(): void {
+    const { pod, pending } = allocate(this.#pod, this.#desired, this.#deps.resizeRefusal);
+    const isOld = JSON.stringify([pod, pending]) === JSON.stringify([this.#pod, this.#memory.resizePending]);
     this.#pod = pod;
+    if (isOld) return;
     // Files of volumes follow the manifest; a set-up under way is for the old one.
-    this.#memory = { ...this.#memory, volumesReady: false };
+    this.#memory = { ...this.#memory, volumesReady: false, resizePending: pending };
     this.#running.get(actionKey({ type: 'SetUpVolumes' }))?.cancel();
     this.wake();
   }
@@ -122,7 +143,7 @@ export class PodWorker {
   /** Runs until nothing is left of the Pod. Rejects with the signal's reason when it aborts; containers keep running. */
   async run({ signal }: CallOptions): Promise<void> {
     try {
-      this.#memory = { ...this.#memory, status: await this.#deps.lastStatus.load(this.#pod) };
+      await this.#recall();
       while (this.#work.state !== 'finished') {
         this.#isAwake = false;
         await this.#sleepUntil(await this.#roundOrFault(signal), signal);
@@ -133,6 +154,15 @@ export class PodWorker {
       for (const running of this.#running.values()) running.cancel();
       await Promise.all([...this.#running.values()].map((running) => running.ended));
     }
+  }
+
+  /** What the agent before this one knew: the status it published, and the resources it had given (L-518). */
+  async #recall(): Promise<void> {
+    const last = await this.#deps.lastStatus.load(this.#desired);
+    if (last === undefined) return;
+    this.#memory = { ...this.#memory, status: last.status };
+    this.#pod = withResourcesOf(this.#desired, last.spec);
+    this.#allocate();
   }
 
   /** A fault of ours met with one Pod ends neither the others' care nor the agent (P15): it is told, and tried again ever more seldom. */

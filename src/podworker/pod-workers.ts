@@ -8,7 +8,7 @@ import { isOurs, isRunning, podOfRecords } from '../pod/orphan.ts';
 import { priorityOf } from '../pod/priority.ts';
 import { qosClass } from '../pod/resources.ts';
 import { gracePeriodSeconds } from '../pod/stop.ts';
-import type { PodWorkState, TerminationCause } from '../pod/work.ts';
+import type { PodWorkState, ResizePending, TerminationCause } from '../pod/work.ts';
 import type { CallOptions } from '../runtime/runtime.ts';
 import type { StatusStore } from '../status/status-store.ts';
 import { TaskGroup } from '../std/async.ts';
@@ -21,7 +21,7 @@ export interface PodWorkersOptions {
   readonly nodeName: string;
 }
 
-export interface PodWorkersDeps extends Omit<PodWorkerDeps, 'executor' | 'publish'> {
+export interface PodWorkersDeps extends Omit<PodWorkerDeps, 'executor' | 'publish' | 'resizeRefusal'> {
   readonly desired: () => ReadonlyMap<string, Pod>;
   /** Whether the source that a Pod came from has spoken: only then is an unknown Pod of it really gone (S-235). */
   readonly hasSeen: (source: string) => boolean;
@@ -112,7 +112,8 @@ export class PodWorkers {
     this.#tasks.spawn('admission', async (options) => {
       for (;;) {
         await this.#deps.clock.sleep(readmitMs, options.signal);
-        if (this.#refused.size > 0 || this.#hasDisrupted()) this.reconcile();
+        const isAnyPending = [...this.#entries.values()].some(({ worker }) => worker.isResizePending);
+        if (this.#refused.size > 0 || isAnyPending || this.#hasDisrupted()) this.reconcile();
         this.#tellOfLongWaits();
         for (const uid of this.#foreign) if (!this.#deps.podUids().has(uid)) this.#foreign.delete(uid);
       }
@@ -209,6 +210,19 @@ export class PodWorkers {
     return admission.kind === 'refused' ? admission : undefined;
   }
 
+  /** L-517: whether there is room beside the other Pods, or would be if they were not there. Nobody has to go for a resize. */
+  #resizeRefusal(pod: Pod): ResizePending | undefined {
+    const shortage = (others: readonly ActivePod[]): string | undefined => {
+      const admission = this.#deps.admit(pod, others);
+      if (admission.kind === 'preempting') return admission.message;
+      return admission.kind === 'refused' && admission.reason.startsWith('OutOf') ? admission.message : undefined;
+    };
+    const message = shortage(this.active().filter((other) => other.pod.metadata.uid !== pod.metadata.uid));
+    if (message === undefined) return undefined;
+    const evenAlone = shortage([]);
+    return evenAlone === undefined ? { reason: 'Deferred', message } : { reason: 'Infeasible', message: evenAlone };
+  }
+
   /** Brings the workers in line with the desired Pods. Idempotent; call on every change of either. */
   reconcile(): void {
     if (!this.#isStarted) return; // predecessors may still be unknown
@@ -229,10 +243,10 @@ export class PodWorkers {
       this.#deps.disruptions.delete(uid); // the agent died before it had ended
       this.#begin(pod, false);
     }
+    for (const uid of this.#waiting.keys()) if (!desired.has(uid)) this.#waiting.delete(uid);
     for (const uid of this.#refused.keys()) if (!desired.has(uid)) this.#forget(uid);
     for (const uid of this.#returns.keys()) if (!desired.has(uid)) this.#returns.delete(uid);
     this.#deps.disruptions.prune((uid, source) => !desired.has(uid) && this.#deps.hasSeen(source));
-    for (const uid of this.#waiting.keys()) if (!desired.has(uid)) this.#waiting.delete(uid);
     // The more important ones first (differs from S-241, where chance decides).
     const byPriority = [...desired].sort(([, a], [, b]) => (priorityOf(b) ?? 0) - (priorityOf(a) ?? 0));
     for (const [uid, pod] of byPriority) {
@@ -361,6 +375,7 @@ export class PodWorkers {
     const deps: PodWorkerDeps = {
       ...this.#deps,
       executor: executorOf(() => worker.pod),
+      resizeRefusal: (resized) => this.#resizeRefusal(resized),
       publish: (published, podStatus, work) => {
         if (this.#entries.get(uid)?.isOrphan === true) return; // L-066
         const before = status.get(uid)?.stage;

@@ -1,6 +1,6 @@
 // What the executor asks of the stages beside the pipe; image/, volume/ and cgroup/ implement it.
 import type { EventObject } from '../api/events.ts';
-import type { Container, PodStatus } from '../api/gen/kubernetes.ts';
+import type { Container, PodSpec, PodStatus } from '../api/gen/kubernetes.ts';
 import type { Pod } from '../api/pod.ts';
 import type { EnvFiles } from '../pod/environment.ts';
 import type { NodeFacts } from '../pod/node-facts.ts';
@@ -58,6 +58,9 @@ export interface UserNamespacePort {
 export interface CgroupPort {
   /** Answers whether it was there. */
   ensure(pod: Pod, node: NodeFacts): Promise<boolean>;
+  /** Makes room for containers that go from the resources of `from` to the Pod's own; `endResize` takes it back. */
+  beginResize(pod: Pod, from: PodSpec, node: NodeFacts): Promise<void>;
+  endResize(pod: Pod, node: NodeFacts): Promise<void>;
   remove(podUid: string, options: CallOptions): Promise<void>;
 }
 
@@ -74,7 +77,8 @@ export interface ProbePort {
  * and `ready` wait for the next probes (L-407).
  */
 export interface LastStatusPort {
-  load(pod: Pod): Promise<PodStatus | undefined>;
+  /** With the spec the Pod had then: its resources are those it was given. */
+  load(pod: Pod): Promise<{ readonly status: PodStatus; readonly spec: PodSpec } | undefined>;
   /** Never rejects: a status that cannot be kept is only a comfort lost. */
   save(pod: Pod, status: PodStatus): Promise<void>;
 }

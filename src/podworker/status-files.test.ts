@@ -24,7 +24,7 @@ test('a status is there again in the next life of the agent (D2)', async () => {
   const pod = buildPod({}, { uid: 'uid-1' });
   assert.equal(await files().load(pod), undefined);
   await files().save(pod, { phase: 'Running', podIP: '192.0.2.1' });
-  assert.deepEqual(await files().load(pod), { phase: 'Running', podIP: '192.0.2.1' });
+  assert.deepEqual(await files().load(pod), { spec: pod.spec, status: { phase: 'Running', podIP: '192.0.2.1' } });
   assert.deepEqual(await readdir(folder), ['status.json']);
 });
 
@@ -32,7 +32,7 @@ test('a finished Pod whose spec is another now has none (D4)', async () => {
   const { files } = await setup();
   const pod = buildPod({}, { uid: 'uid-1' });
   await files().save(pod, { phase: 'Failed' });
-  assert.deepEqual(await files().load(pod), { phase: 'Failed' });
+  assert.deepEqual((await files().load(pod))?.status, { phase: 'Failed' });
   assert.equal(await files().load(buildPod({ hostname: 'other' }, { uid: 'uid-1' })), undefined);
 });
 

@@ -26,13 +26,13 @@ export class StatusFiles implements LastStatusPort {
     this.#log = deps.log;
   }
 
-  async load(pod: Pod): Promise<PodStatus | undefined> {
+  async load(pod: Pod): Promise<SavedStatus | undefined> {
     const path = this.#path(pod);
     try {
       const { spec, status } = JSON.parse(await readFile(path, 'utf8')) as SavedStatus;
       const isOver = status.phase === 'Failed' || status.phase === 'Succeeded';
       // A finished Pod whose manifest asks for something else now is not finished any more (D4).
-      return isOver && JSON.stringify(spec) !== JSON.stringify(pod.spec) ? undefined : status;
+      return isOver && JSON.stringify(spec) !== JSON.stringify(pod.spec) ? undefined : { spec, status };
     } catch (error) {
       if (systemCode(error) !== 'ENOENT')
         this.#log.warn('last status of the pod not read', { pod: formatPod(pod), error: messageOf(error) });

@@ -72,6 +72,7 @@ describe('the agent on its private containerd', { skip: whyNoContainerd() }, () 
       'io.kubernetes.container.terminationMessagePath': '/dev/termination-log',
       'io.kubernetes.container.terminationMessagePolicy': 'File',
       'io.kubernetes.pod.terminationGracePeriod': '30',
+      'pinpod.io/container.resources': '{}',
     });
   });
 

@@ -109,6 +109,8 @@ function show(action: Action): string {
       const { container, attempt, sandboxId, sandboxAttempt, podIps, imageRef, backoffMs } = action;
       return `CreateContainer ${container}/${attempt} in ${sandboxId}/${sandboxAttempt} [${podIps.join(' ')}] ${imageRef} after ${backoffMs ?? 'no'} ms`;
     }
+    case 'ResizeContainers':
+      return `ResizeContainers ${action.changes.map(({ containerId, from, to }) => `${containerId} ${JSON.stringify(from)} → ${JSON.stringify(to)}`).join(', ')}`;
     case 'StartContainer':
       return `StartContainer ${action.containerId}`;
     case 'RunPostStart':

@@ -78,7 +78,7 @@ export class PodMachine {
   readonly volumes = new Set<string>();
   readonly cgroups = new Set<string>();
   /** The status last kept of each Pod, by UID. */
-  readonly lastStatus = new Map<string, PodStatus>();
+  readonly lastStatus = new Map<string, { readonly status: PodStatus; readonly spec: PodSpec }>();
   /** What the agent keeps of the Pods that the node ended. */
   disrupted: unknown;
   /** How often the volumes of a Pod were set up, by UID. */
@@ -225,6 +225,8 @@ export class PodMachine {
                   this.cgroups.add(uid);
                   return wasThere;
                 },
+                beginResize: async () => undefined,
+                endResize: async () => undefined,
                 remove: async (uid) => {
                   this.cgroups.delete(uid);
                 },
@@ -264,7 +266,8 @@ export class PodMachine {
         }),
         lastStatus: {
           load: async ({ metadata: { uid } }) => this.lastStatus.get(uid),
-          save: async ({ metadata: { uid } }, kept) => void (this.volumes.has(uid) && this.lastStatus.set(uid, kept)),
+          save: async ({ metadata: { uid }, spec }, kept) =>
+            void (this.volumes.has(uid) && this.lastStatus.set(uid, { status: kept, spec })),
         },
         readTerminationMessage: async () => '',
         status,
