@@ -1,6 +1,8 @@
 // Composition root: builds every stage by hand, starts them in order, stops them in reverse. It decides nothing.
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
+import type { EventSink } from '../api/events.ts';
+import type { AgentConfig } from '../config/agent-config.ts';
 import type { LoadedConfig } from '../config/load.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { EventStore } from '../status/event-store.ts';
@@ -10,7 +12,7 @@ import type { Clock } from '../std/clock.ts';
 import type { Logger } from '../std/log.ts';
 import type { Random } from '../std/random.ts';
 import { jsonStateFile } from '../std/state-file.ts';
-import type { AgentBase } from './base.ts';
+import { type AgentBase, nodeObject } from './base.ts';
 import { startCluster } from './cluster.ts';
 import { connectGiven, connectRuntime } from './connect-runtime.ts';
 import { startHousekeeping } from './housekeeping.ts';
@@ -21,7 +23,7 @@ import { PrometheusMetrics } from './metrics.ts';
 import { startNodeCare } from './node-care.ts';
 import { detectCgroup, NodeFactsReader } from './node-facts.ts';
 import { NodeFeed } from './node-view.ts';
-import { createPodEngine, nodeObject } from './pod-engine.ts';
+import { createPodEngine } from './pod-engine.ts';
 import { observeReactions, reactionMetrics } from './reaction-metrics.ts';
 import { ConfigReload } from './reload.ts';
 import { startServers } from './servers.ts';
@@ -94,6 +96,7 @@ export class Agent {
     const connection = given === undefined ? await connectRuntime({ loaded, env }, base, life) : await connectGiven(given, base, life);
     const { runtime, version, containerd } = connection;
     const { layout, facts: cgroup } = await detectCgroup(config, await runtime.cgroupDriver(life));
+    tellStart(config, cgroup.version, base.events);
     const node = new NodeFactsReader({ config, cgroup, layout }, { runtime, clock, log: base.logger });
     await node.refreshRuntime(life);
     const facts = await node.read();
@@ -133,6 +136,7 @@ export class Agent {
           ].filter((problem) => problem !== undefined),
         pressure: () => engine.admission.pressure,
         agentPort: () => kubeletPort,
+        events: base.events,
         clock,
         log: base.logger,
       },
@@ -190,4 +194,11 @@ export class Agent {
     metrics.declareProcess({ nodeName: config.nodeName, ...kubeVersion });
     return { ...this.#deps, metrics, events, reload };
   }
+}
+
+/** S-436, S-442. */
+function tellStart(config: AgentConfig, cgroupVersion: 1 | 2, events: EventSink): void {
+  events.record(nodeObject(config), 'Normal', 'Starting', 'Starting kubelet.');
+  const advice = 'this machine uses cgroup v1, which Kubernetes and container runtimes are giving up; boot it with cgroup v2';
+  if (cgroupVersion === 1) events.record(nodeObject(config), 'Warning', 'CgroupV1', advice);
 }

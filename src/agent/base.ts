@@ -1,4 +1,6 @@
 // What every stage of the agent leans on.
+import type { EventObject } from '../api/events.ts';
+import type { AgentConfig } from '../config/agent-config.ts';
 import type { EventStore } from '../status/event-store.ts';
 import type { Clock } from '../std/clock.ts';
 import type { Logger } from '../std/log.ts';
@@ -13,4 +15,9 @@ export interface AgentBase {
   readonly metrics: PrometheusMetrics;
   readonly events: EventStore;
   readonly reload: ConfigReload;
+}
+
+/** What Events about the node itself are told of. */
+export function nodeObject(config: Pick<AgentConfig, 'nodeName'>): EventObject {
+  return { kind: 'Node', namespace: '', name: config.nodeName, uid: config.nodeName };
 }

@@ -3,10 +3,9 @@ import type { AgentConfig } from '../config/agent-config.ts';
 import { ClusterMode } from '../mirror/cluster-mode.ts';
 import type { PodConfig } from '../podconfig/pod-config.ts';
 import type { StatusStore } from '../status/status-store.ts';
-import type { AgentBase } from './base.ts';
+import { type AgentBase, nodeObject } from './base.ts';
 import type { Lifetime } from './lifetime.ts';
 import { type NodeFeed, nodeOptions } from './node-view.ts';
-import { nodeObject } from './pod-engine.ts';
 import { agentVersion, kubeVersion } from './version.ts';
 
 export interface ClusterDeps extends AgentBase {

@@ -4,10 +4,10 @@ import { diskUsage, ImageGc, type ImageGcDeps, type ImageGcOptions } from '../im
 import type { PodConfig } from '../podconfig/pod-config.ts';
 import { Leftovers } from '../podworker/leftovers.ts';
 import { LogRotation, type LogRotationOptions } from '../podworker/log-rotation.ts';
-import type { AgentBase } from './base.ts';
+import { type AgentBase, nodeObject } from './base.ts';
 import type { RuntimeConnection } from './connect-runtime.ts';
 import type { Lifetime } from './lifetime.ts';
-import { nodeObject, type PodEngine } from './pod-engine.ts';
+import type { PodEngine } from './pod-engine.ts';
 
 export interface HousekeepingDeps extends AgentBase, Pick<RuntimeConnection, 'runtime' | 'isOffline'> {
   readonly podConfig: PodConfig;

@@ -10,11 +10,11 @@ import { SystemdLogind } from '../shutdown/logind.ts';
 import { NodeShutdown } from '../shutdown/node-shutdown.ts';
 import type { StatusStore } from '../status/status-store.ts';
 import { emptyDirPath } from '../volume/volumes.ts';
-import type { AgentBase } from './base.ts';
+import { type AgentBase, nodeObject } from './base.ts';
 import type { Lifetime } from './lifetime.ts';
 import { NodeSignals } from './node-signals.ts';
 import type { NodeFeed } from './node-view.ts';
-import { nodeObject, type PodEngine } from './pod-engine.ts';
+import type { PodEngine } from './pod-engine.ts';
 import { podUsages } from './pod-usages.ts';
 import { AgentStats } from './stats-view.ts';
 

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { buildConfig } from '../../test/support/agent-config.ts';
 import { FakeClock, settle } from '../../test/support/fake-clock.ts';
 import { disk, eth0, FakeHost, routeToEth0 } from '../../test/support/fake-host.ts';
+import { RecordedEvents } from '../../test/support/pods.ts';
 import type { Node } from '../api/gen/kubernetes.ts';
 import type { AgentConfig } from '../config/agent-config.ts';
 import type { Runtime } from '../runtime/runtime.ts';
@@ -73,6 +74,7 @@ function world(change: Partial<AgentConfig> = {}) {
   const problems: string[] = [];
   const pressure = { memory: false, disk: false, pid: false };
   const warnings: string[] = [];
+  const events = new RecordedEvents();
   const feed = new NodeFeed(
     { config, kubeletVersion: 'v1.36.2' },
     {
@@ -81,6 +83,7 @@ function world(change: Partial<AgentConfig> = {}) {
       readyProblems: () => problems,
       pressure: () => pressure,
       agentPort: () => 10250,
+      events,
       clock,
       log: { ...silentLogger, warn: (message) => warnings.push(message) },
       host,
@@ -93,6 +96,7 @@ function world(change: Partial<AgentConfig> = {}) {
     feed,
     problems,
     pressure,
+    events,
     warnings,
     calls,
     fail: (error: RuntimeError | undefined) => {
@@ -196,6 +200,22 @@ test('S-377, S-378: a problem makes the Node not ready, with the time of the cha
   await feed.refresh({ signal });
   assert.equal(told, 2);
   assert.equal(conditions(nodeOf(feed))['Ready'], 'True');
+});
+
+test('S-437: pressure is told when first known and when it changes, readiness when it changes', async () => {
+  const { feed, problems, pressure, events } = world();
+  const told = async (): Promise<readonly string[]> => {
+    await feed.refresh({ signal });
+    return events.take();
+  };
+  const is = (reason: string): string => `Normal ${reason}: Node node1 status is now: ${reason}`;
+  assert.deepEqual(await told(), ['NodeHasSufficientMemory', 'NodeHasNoDiskPressure', 'NodeHasSufficientPID'].map(is));
+  assert.deepEqual(await told(), []);
+  pressure.disk = true;
+  problems.push('container runtime is down');
+  assert.deepEqual(await told(), ['NodeHasDiskPressure', 'NodeNotReady'].map(is));
+  problems.length = 0;
+  assert.deepEqual(await told(), ['NodeReady'].map(is));
 });
 
 test('S-376: what the node runs short of is in its conditions', async () => {

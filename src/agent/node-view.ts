@@ -2,11 +2,20 @@
 // for the registration with a cluster (mirror/ NodeFactsView). A Node that only breathes stays the same object.
 import { createHash } from 'node:crypto';
 import { arch } from 'node:os';
-import type { ContainerImage, Node, NodeFeatures, NodeRuntimeHandler, NodeSystemInfo, Quantity } from '../api/gen/kubernetes.ts';
+import type { EventSink } from '../api/events.ts';
+import type {
+  ContainerImage,
+  Node,
+  NodeFeatures,
+  NodeRuntimeHandler,
+  NodeStatus,
+  NodeSystemInfo,
+  Quantity,
+} from '../api/gen/kubernetes.ts';
 import { formatQuantity, type QuantityFormat } from '../api/quantity.ts';
 import type { AgentConfig } from '../config/agent-config.ts';
 import type { Pressure } from '../eviction/thresholds.ts';
-import { type NodeFacts, type NodeOptions, newNode, nodeStatus, withoutHeartbeats } from '../mirror/node-object.ts';
+import { conditionEvent, type NodeFacts, type NodeOptions, newNode, nodeStatus, withoutHeartbeats } from '../mirror/node-object.ts';
 import type { NodeFactsView } from '../mirror/node-registration.ts';
 import type { NodeAmounts } from '../pod/node-facts.ts';
 import type { CallOptions, Runtime } from '../runtime/runtime.ts';
@@ -16,6 +25,7 @@ import { type Clock, type Instant, toRfc3339 } from '../std/clock.ts';
 import { AgentError, messageOf, RuntimeError, systemCode } from '../std/errors.ts';
 import { equalJson } from '../std/json.ts';
 import type { Logger } from '../std/log.ts';
+import { nodeObject } from './base.ts';
 import { type Host, realHost } from './host.ts';
 import type { NodeFactsReader } from './node-facts.ts';
 import { parseMemoryInfo, parsePrettyName } from './proc-files.ts';
@@ -35,6 +45,7 @@ export interface NodeFeedDeps {
   readonly pressure: () => Pressure;
   /** The port of the kubelet's own API. */
   readonly agentPort: () => number;
+  readonly events: EventSink;
   readonly clock: Clock;
   readonly log: Logger;
   /** The real machine when absent. */
@@ -154,7 +165,19 @@ export class NodeFeed implements NodeView {
     const node = newNode(this.#options, status);
     this.#node = { ...node, metadata: { ...node.metadata, ...this.#metadata } };
     this.#publishedAt = now;
+    this.#tellTransitions(before, status);
     for (const listener of [...this.#listeners]) listener();
+  }
+
+  /** S-437: pressure is told when first known as well, readiness only when it changes. */
+  #tellTransitions(before: NodeStatus | undefined, status: NodeStatus): void {
+    for (const condition of status.conditions ?? []) {
+      const old = before?.conditions?.find(({ type }) => type === condition.type);
+      const reason = conditionEvent(condition);
+      if (reason === undefined || old?.status === condition.status || (old === undefined && condition.type === 'Ready')) continue;
+      const { nodeName } = this.#config;
+      this.#deps.events.record(nodeObject(this.#config), 'Normal', reason, `Node ${nodeName} status is now: ${reason}`);
+    }
   }
 
   async #gather(): Promise<NodeFacts> {

@@ -32,7 +32,7 @@ import { jsonStateFile } from '../std/state-file.ts';
 import { programMounter } from '../volume/mounter.ts';
 import { findIdRange, UserNamespaces } from '../volume/user-namespaces.ts';
 import { Volumes } from '../volume/volumes.ts';
-import type { AgentBase } from './base.ts';
+import { type AgentBase, nodeObject } from './base.ts';
 import type { RuntimeConnection } from './connect-runtime.ts';
 import { admissionMetrics, NodeAdmission } from './node-admission.ts';
 import { allocatable, type NodeFactsReader } from './node-facts.ts';
@@ -159,11 +159,6 @@ export async function createPodEngine(options: PodEngineOptions, deps: PodEngine
     },
   );
   return { workers, pleg, prober, state, volumes, cgroups, nodeCgroups, records, admission, planOptions };
-}
-
-/** What Events about the node itself are told of. */
-export function nodeObject(config: AgentConfig) {
-  return { kind: 'Node' as const, namespace: '', name: config.nodeName, uid: config.nodeName };
 }
 
 const noCgroups: CgroupPort = {

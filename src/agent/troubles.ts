@@ -11,7 +11,7 @@ import type { Pressure } from '../eviction/thresholds.ts';
 import type { FaultView } from '../mirror/faults.ts';
 import type { ManifestsView, PodsView } from '../server/views.ts';
 import { type Clock, fromRfc3339, type Instant, toRfc3339 } from '../std/clock.ts';
-import { nodeObject } from './pod-engine.ts';
+import { nodeObject } from './base.ts';
 
 export interface TroublesOptions {
   readonly config: AgentConfig;

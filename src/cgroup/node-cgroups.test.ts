@@ -46,7 +46,7 @@ test('the tree once, the QoS classes every minute (L-301)', async () => {
   await clock.advance(60_000);
   await clock.advance(59_999);
   assert.deepEqual(calls, ['start', 'qos of 0', 'qos of 2']);
-  assert.deepEqual(events.take(), ['Normal NodeAllocatableEnforced: Updated limits on the cgroup of all pods']);
+  assert.deepEqual(events.take(), ['Normal NodeAllocatableEnforced: Updated Node Allocatable limit across pods']);
   stop.abort();
   await assert.rejects(running);
 });
@@ -61,7 +61,7 @@ test('what failed is tried every minute and told once (L-302)', async () => {
   assert.deepEqual(calls, ['start', 'start', 'start', 'qos of 0']);
   assert.deepEqual(events.take(), [
     'Warning FailedNodeAllocatableEnforcement: Failed to update limits on the cgroup of all pods: no',
-    'Normal NodeAllocatableEnforced: Updated limits on the cgroup of all pods',
+    'Normal NodeAllocatableEnforced: Updated Node Allocatable limit across pods',
   ]);
   stop.abort();
   await assert.rejects(running);

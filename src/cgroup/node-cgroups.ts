@@ -64,7 +64,7 @@ export class NodeCgroups {
       if (!this.#isStarted) {
         await cgroups.start(facts, limit, pidsLimit);
         this.#isStarted = true;
-        if (isEnforced) events.record(node, 'Normal', 'NodeAllocatableEnforced', 'Updated limits on the cgroup of all pods');
+        if (isEnforced) events.record(node, 'Normal', 'NodeAllocatableEnforced', 'Updated Node Allocatable limit across pods');
       }
       await cgroups.updateQos(this.#deps.active(), facts);
       this.#told = '';

@@ -105,7 +105,20 @@ test('S-380: an unchanged status is sent every 5 minutes, a changed one within a
   await quiesce();
   const ready = w.shown()?.status?.conditions?.find((c) => c.type === 'Ready');
   assert.deepEqual([ready?.status, ready?.message], ['False', 'container runtime is down']);
-  assert.ok(w.events.some((e) => e.reason === 'NodeNotReady' && e.message === 'Node node-1 status is now: NodeNotReady' && e.uid === ''));
+});
+
+test('S-439: a reboot is told once', async (t) => {
+  const w = setUp(t);
+  w.registration.start(w.group);
+  await until(w.clock, () => w.shown()?.status?.nodeInfo !== undefined, 1000);
+  const told = () => w.events.filter((event) => event.reason === 'Rebooted').map((event) => event.message);
+  assert.deepEqual(told(), []);
+  for (const bootID of ['c', 'd']) {
+    w.setFacts({ ...baseFacts, nodeInfo: { ...baseFacts.nodeInfo, bootID } });
+    await w.clock.advance(2000);
+    await quiesce();
+  }
+  assert.deepEqual(told(), ['Node node-1 has been rebooted, boot id: c']);
 });
 
 test('facts that flap are sent at most once a second', async (t) => {

@@ -14,7 +14,6 @@ import type { FaultBook } from './faults.ts';
 import { ApiError, isApiError, type KubeApi, paths } from './kube-api.ts';
 import {
   adoptionPatch,
-  conditionEvent,
   type NodeFacts,
   type NodeOptions,
   newNode,
@@ -63,6 +62,7 @@ export class NodeRegistration {
   readonly #deps: NodeRegistrationDeps;
   #sent: { readonly status: NodeStatus; readonly uid: string } | undefined;
   #reportAt: Instant = 0;
+  #hasToldReboot = false;
   #wake: () => void = () => undefined;
 
   constructor(options: NodeRegistrationOptions, deps: NodeRegistrationDeps) {
@@ -105,7 +105,6 @@ export class NodeRegistration {
         { signal },
       )) as Node;
       this.#deps.logger.info('node registered', { node: this.#options.nodeName });
-      this.#tellTransitions(undefined, status);
       this.#deps.learn(created);
     } catch (error) {
       // Forbidden may only mean that creating is not for us (S-357).
@@ -156,6 +155,7 @@ export class NodeRegistration {
   async #update(signal: AbortSignal): Promise<void> {
     const facts = await this.#deps.facts.read({ signal });
     const node = this.#deps.node() ?? (await this.#fetch(signal));
+    this.#tellReboot(node, facts.nodeInfo.bootID);
     const now = this.#deps.clock.now();
     const before = node.status?.conditions ?? [];
     const status = nodeStatus(facts, this.#options, before, now);
@@ -184,23 +184,16 @@ export class NodeRegistration {
     this.#reportAt = now + (isChanged ? frequency + (this.#deps.random.next() - 0.5) * frequency : frequency);
     this.#sent = { status, uid };
     this.#deps.faults.clear('node');
-    this.#tellTransitions(node, status);
   }
 
-  /** S-437: pressure is told when first known as well, readiness only when it changes. */
-  #tellTransitions(before: Node | undefined, status: NodeStatus): void {
+  /** S-439: once. */
+  #tellReboot(node: Node, bootId: string): void {
+    const known = node.status?.nodeInfo?.bootID ?? '';
+    if (this.#hasToldReboot || known === '' || known === bootId) return;
+    this.#hasToldReboot = true;
     const { nodeName } = this.#options;
-    for (const condition of status.conditions ?? []) {
-      const old = before?.status?.conditions?.find((c) => c.type === condition.type);
-      const reason = conditionEvent(condition);
-      if (reason === undefined || old?.status === condition.status || (old === undefined && condition.type === 'Ready')) continue;
-      this.#deps.events.record(
-        { kind: 'Node', namespace: '', name: nodeName, uid: '' },
-        'Normal',
-        reason,
-        `Node ${nodeName} status is now: ${reason}`,
-      );
-    }
+    const object = { kind: 'Node', namespace: '', name: nodeName, uid: nodeName } as const;
+    this.#deps.events.record(object, 'Warning', 'Rebooted', `Node ${nodeName} has been rebooted, boot id: ${bootId}`);
   }
 
   async #fetch(signal: AbortSignal): Promise<Node> {
