@@ -28,6 +28,7 @@ class Scene {
   readonly eviction: Eviction;
   readonly nodeEvents = new RecordedEvents();
   readonly warnings: string[] = [];
+  readonly counted: string[] = [];
   readonly left = { memory: 1000 * mi, nodefs: 1000 * mi };
   readonly usages = new Map<string, Usage>();
   /** What removing images and dead containers gives back. */
@@ -62,7 +63,13 @@ class Scene {
           m.agent.workers.reconcile();
         },
         events: { record: (object, ...rest) => (object.kind === 'Node' ? this.nodeEvents : m.events).record(object, ...rest) },
-        metrics: noMetrics,
+        metrics: {
+          ...noMetrics,
+          counter: ({ name }) => ({
+            inc: (labels = {}) => void this.counted.push(`${name} ${JSON.stringify(labels)}`),
+            remove: () => undefined,
+          }),
+        },
         clock: m.clock,
         logger,
       },
@@ -104,7 +111,7 @@ function scene(change: Partial<EvictionSettings>, run: (s: Scene) => Promise<voi
   });
 }
 
-test('short of memory: one Pod at a time in order, critical ones never, and all come back when it is over (L-505, L-506, S-441, C-399, D4)', () =>
+test('short of memory: one Pod at a time in order, critical ones never, and all come back when it is over (L-505, L-506, S-441, H-389, C-399, D4)', () =>
   scene({}, async (s) => {
     const { m } = s;
     await s.pass(20);
@@ -124,6 +131,10 @@ test('short of memory: one Pod at a time in order, critical ones never, and all 
     assert.deepEqual([s.phase('low'), s.phase('high')], ['Failed Evicted', 'Failed Evicted']);
     await s.pass(60);
     assert.equal(s.phase('critical'), 'Running');
+    assert.deepEqual(s.counted, [
+      'kubelet_evictions {"eviction_signal":"memory.available"}',
+      'kubelet_evictions {"eviction_signal":"memory.available"}',
+    ]);
     assert.deepEqual(s.nodeEvents.lines, ['Warning EvictionThresholdMet: Attempting to reclaim memory'], 'told once');
     await m.apply(...m.desired.values(), pod('late'));
     assert.equal(s.phase('late'), 'Failed Evicted');

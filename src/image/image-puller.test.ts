@@ -344,6 +344,23 @@ test('each credential is tried until one succeeds, by the full name of the repos
   assert.equal(outcome(await ensure('team/app:1', 'Always', { uid: 'uid-2' })), 'ErrImagePull: third');
 });
 
+test('a pull is timed by the size of its image (H-393)', async () => {
+  const observed: unknown[] = [];
+  const histogram = ({ name }: { readonly name: string }) => ({
+    observe: (value: number, labels: object = {}) => void observed.push([name, value, labels]),
+    remove: () => undefined,
+  });
+  const { clock, runtime, ensure } = setUp({}, { metrics: { ...noMetrics, histogram } });
+  runtime.addImage('nginx:1', { present: false, sizeBytes: 20_000_000 });
+  const open = runtime.block('pullImage');
+  const pulled = ensure('nginx:1', 'IfNotPresent');
+  await settle();
+  await clock.advance(3_000);
+  open();
+  await pulled;
+  assert.deepEqual(observed, [['kubelet_image_pull_duration_seconds', 3, { image_size_in_bytes: '10MB-100MB' }]]);
+});
+
 test('a long pull is told about while it lasts', async () => {
   const { clock, runtime, events, ensure } = setUp();
   runtime.addImage('nginx:1', { present: false });

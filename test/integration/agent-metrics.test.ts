@@ -1,11 +1,12 @@
 // The metrics of the whole agent on the fake runtime, as a scraper reads them.
 import assert from 'node:assert/strict';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { systemClock } from '../../src/std/clock.ts';
 import { FakeAgent } from '../support/fake-agent.ts';
+import { KubeApiDouble } from '../support/kube-api-double.ts';
 import { freePort } from '../support/test-agent.ts';
 
 const { signal } = new AbortController();
@@ -19,10 +20,11 @@ spec:
     livenessProbe: {exec: {command: ["/ok"]}, periodSeconds: 1, failureThreshold: 1}
 `;
 
-describe('metrics of the agent', () => {
+describe('metrics of the agent', { timeout: 60_000 }, () => {
   let dir = '';
   let port = 0;
   let agent: FakeAgent;
+  const double = new KubeApiDouble({ clock: systemClock });
   let first = '';
 
   const scrape = async (target: string): Promise<string> =>
@@ -46,13 +48,24 @@ describe('metrics of the agent', () => {
       authorization: { mode: 'AlwaysAllow' },
     };
     const exec = () => ({ exitCode: 1, stdout: Buffer.from('no'), stderr: Buffer.alloc(0) });
-    agent = new FakeAgent({ dir, kubelet, runtime: { exec } }, { clock: systemClock });
+    const kubeconfig = path.join(dir, 'cluster.conf');
+    const cluster = {
+      apiVersion: 'v1',
+      kind: 'Config',
+      clusters: [{ name: 'c', cluster: { server: await double.listen() } }],
+      users: [{ name: 'u', user: { token: 't' } }],
+      contexts: [{ name: 'x', context: { cluster: 'c', user: 'u' } }],
+      'current-context': 'x',
+    };
+    await writeFile(kubeconfig, JSON.stringify(cluster));
+    agent = new FakeAgent({ dir, kubelet, agent: { cluster: { kubeconfig } }, runtime: { exec } }, { clock: systemClock });
     await agent.start();
     first = await until('/metrics', /kubelet_pleg_last_seen_seconds/);
     agent.put('web.yaml', manifest);
   });
   after(async () => {
     await agent.stop();
+    await double.close();
     await rm(dir, { recursive: true, force: true });
   });
 
@@ -100,6 +113,12 @@ describe('metrics of the agent', () => {
     const text = await until('/metrics', /^kubelet_pod_start_duration_seconds_count 1$/m);
     assert.match(text, /^kubelet_desired_pods\{static="true"\} 1$/m);
     assert.match(text, /^kubelet_active_pods\{static="true"\} 1$/m);
+  });
+
+  test('H-365 H-412 H-413: mirrors and requests to the API server are counted', async () => {
+    const text = await until('/metrics', /^kubelet_mirror_pods 1$/m);
+    assert.match(text, /^rest_client_requests_total\{code="201",method="POST",host="127\.0\.0\.1:\d+"\} [1-9]/m);
+    assert.match(text, /^rest_client_request_duration_seconds_count\{verb="POST",host="127\.0\.0\.1:\d+"\} [1-9]/m);
   });
 
   test('H-421 C-502: probes have their results and their Pods', async () => {

@@ -463,7 +463,7 @@ test('C-331 H-026: discovery in both forms, with an ETag', async () => {
   assert.deepEqual([(await call('/apis/none')).code, (await call('/apis/none/v1')).code], [404, 404]);
 });
 
-test('C-447 H-170: a review in protobuf, as kubectl sends it', async () => {
+test('C-447 H-170 H-147: a review in protobuf, as kubectl sends it; another form is a 415', async () => {
   const { call } = setUp();
   const field = (number: number, bytes: Buffer) => Buffer.concat([Buffer.of((number << 3) | 2, bytes.length), bytes]);
   const attributes = Buffer.concat([field(1, Buffer.from('default')), field(2, Buffer.from('delete')), field(5, Buffer.from('pods'))]);

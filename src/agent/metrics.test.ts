@@ -1,0 +1,50 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { InvariantError } from '../std/errors.ts';
+import { PrometheusMetrics } from './metrics.ts';
+
+const build = {
+  nodeName: 'node1',
+  major: '1',
+  minor: '36',
+  gitVersion: 'v1.36.0+pinpod',
+  gitCommit: 'abc',
+  buildDate: '2026-01-01T00:00:00Z',
+  platform: 'linux/amd64',
+  engine: 'node v24',
+};
+
+test('who we are and what our process uses (H-360, H-410, H-414)', async () => {
+  const metrics = new PrometheusMetrics();
+  metrics.declareProcess(build);
+  const text = await metrics.expose('agent');
+  assert.match(text, /^kubelet_node_name\{node="node1"\} 1$/m);
+  assert.match(text, /^kubernetes_build_info\{[^}]*git_version="v1\.36\.0\+pinpod"[^}]*platform="linux\/amd64"[^}]*\} 1$/m);
+  for (const family of [
+    'process_cpu_seconds_total',
+    'process_open_fds',
+    'process_max_fds',
+    'process_resident_memory_bytes',
+    'process_start_time_seconds',
+  ])
+    assert.match(text, new RegExp(`^${family} \\d`, 'm'), family);
+});
+
+test('a family without labels is there with 0 from the first, one with labels with its first series (H-351)', async () => {
+  const metrics = new PrometheusMetrics();
+  metrics.counter({ name: 'plain_total', help: 'h' });
+  const labelled = metrics.counter({ name: 'labelled_total', help: 'h', labels: ['code'] });
+  assert.equal(await metrics.expose('agent'), '# HELP plain_total h\n# TYPE plain_total counter\nplain_total 0\n');
+  labelled.inc({ code: '1' });
+  assert.match(await metrics.expose('agent'), /^labelled_total\{code="1"\} 1$/m);
+  labelled.remove({ code: '1' });
+  assert.doesNotMatch(await metrics.expose('agent'), /labelled/);
+});
+
+test('a family is one and the same wherever it is declared, but only in one shape', () => {
+  const metrics = new PrometheusMetrics();
+  const first = metrics.counter({ name: 'a_total', help: 'h', labels: ['x'] });
+  assert.equal(metrics.counter({ name: 'a_total', help: 'h', labels: ['x'] }), first);
+  assert.throws(() => metrics.gauge({ name: 'a_total', help: 'h', labels: ['x'] }), InvariantError);
+  assert.throws(() => metrics.counter({ name: 'a_total', help: 'h' }), InvariantError);
+});
