@@ -159,8 +159,15 @@ const allowedKubernetesLabels: ReadonlySet<string> = new Set([
   'failure-domain.beta.kubernetes.io/zone',
 ]);
 
-/** H-345. */
+/** H-345, S-360. */
 function checkNodeLabels(config: AgentConfig, rule: Rule): void {
+  const malformed = Object.entries(config.nodeLabels).flatMap(([key, value]) => {
+    const slash = key.indexOf('/');
+    const isKey = isLabelName(key.slice(slash + 1)) && (slash < 0 || isDnsSubdomain(key.slice(0, slash)));
+    if (isKey && (value === '' || isLabelName(value))) return [];
+    return [`'${key}' - ${isKey ? `Invalid value: ${JSON.stringify(value)}` : 'Invalid key'}`];
+  });
+  rule(malformed.length === 0, `invalid node labels: ${malformed.join('; ')}`);
   const refused = Object.keys(config.nodeLabels).filter((label) => {
     const prefix = label.includes('/') ? label.slice(0, label.indexOf('/')) : '';
     const isKubernetes = ['kubernetes.io', 'k8s.io'].some((domain) => prefix === domain || prefix.endsWith(`.${domain}`));
@@ -171,6 +178,10 @@ function checkNodeLabels(config: AgentConfig, rule: Rule): void {
     refused.length === 0,
     `unknown 'kubernetes.io' or 'k8s.io' labels specified with --node-labels: [${refused.join(' ')}]: allowed are prefixes kubelet.kubernetes.io, node.kubernetes.io and ${[...allowedKubernetesLabels].join(', ')}`,
   );
+}
+
+function isLabelName(text: string): boolean {
+  return text.length <= 63 && /^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$/.test(text);
 }
 
 function isDnsSubdomain(name: string): boolean {

@@ -411,9 +411,14 @@ volumeStatsAggPeriod: 0s
         [/no client provided, cannot use webhook authorization/],
       ],
       [
+        'S-360: malformed labels',
+        { flags: { 'node-labels': ['-bad=x,good=bad value,a.node.kubernetes.io/fine='] } },
+        [/^invalid node labels: '-bad' - Invalid key; 'good' - Invalid value: "bad value"$/m],
+      ],
+      [
         'H-345: labels',
-        { flags: { 'node-labels': ['kubernetes.io/x=1,node.kubernetes.io/y=1,example.com/z=1'] } },
-        [/^unknown 'kubernetes.io' or 'k8s.io' labels specified with --node-labels: \[kubernetes.io\/x\]/],
+        { flags: { 'node-labels': ['kubernetes.io/x=1,node.kubernetes.io/y=1,example.com/z=1,node-role.kubernetes.io/master='] } },
+        [/^unknown 'kubernetes.io' or 'k8s.io' labels specified with --node-labels: \[kubernetes.io\/x node-role.kubernetes.io\/master\]/],
       ],
       [
         'a header’s value is not repeated',

@@ -1,16 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { nodeAddresses } from './node-address.ts';
-import {
-  adoptionPatch,
-  checkNodeLabels,
-  type NodeFacts,
-  type NodeOptions,
-  newNode,
-  nodeConditions,
-  nodeStatus,
-  nodeStatusPatch,
-} from './node-object.ts';
+import { adoptionPatch, type NodeFacts, type NodeOptions, newNode, nodeConditions, nodeStatus, nodeStatusPatch } from './node-object.ts';
 
 const options: NodeOptions = {
   nodeName: 'node-1',
@@ -129,23 +120,6 @@ test('S-382: a resource we no longer have is taken away, addresses are replaced'
     status: { capacity: { cpu: '1', 'hugepages-2Mi': null }, allocatable: {}, addresses: [{ $patch: 'replace' }] },
   });
 });
-
-for (const [key, value, ok] of [
-  ['example.com/role', 'edge', true],
-  ['kubernetes.io/arch', 'amd64', true],
-  ['a.node.kubernetes.io/x', '', true],
-  ['node.kubernetes.io/x', 'y', true],
-  ['node-role.kubernetes.io/master', '', false],
-  ['foo.k8s.io/x', '', false],
-  ['kubernetes.io/x', '', false],
-  ['-bad', 'x', false],
-  ['good', 'bad value', false],
-] as const) {
-  test(`S-360: --node-labels ${key}=${value} ${ok ? 'is accepted' : 'is refused'}`, () => {
-    if (ok) checkNodeLabels({ [key]: value });
-    else assert.throws(() => checkNodeLabels({ [key]: value }), { code: 'node-labels' });
-  });
-}
 
 const interfaces = [
   { name: 'lo', address: '127.0.0.1', internal: true },

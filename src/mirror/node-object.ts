@@ -12,7 +12,6 @@ import type {
   Taint,
 } from '../api/gen/kubernetes.ts';
 import { type Instant, toRfc3339 } from '../std/clock.ts';
-import { ConfigError } from '../std/errors.ts';
 
 /** What is so at this moment. Whoever implements it reads /proc, the runtime and the configuration. */
 export interface NodeFacts {
@@ -36,7 +35,7 @@ export interface NodeFacts {
 
 export interface NodeOptions {
   readonly nodeName: string;
-  /** `--node-labels`, validated by `checkNodeLabels`. */
+  /** `--node-labels`, as the configuration has checked them. */
   readonly labels: Readonly<Record<string, string>>;
   /** `registerWithTaints`. */
   readonly taints: readonly Taint[];
@@ -47,8 +46,8 @@ export interface NodeOptions {
   readonly maxImages: number;
 }
 
-/** S-361. */
-const allowedLabels = [
+/** S-358: put right on a Node that exists already. */
+const reconciledLabels: ReadonlySet<string> = new Set([
   'beta.kubernetes.io/arch',
   'beta.kubernetes.io/instance-type',
   'beta.kubernetes.io/os',
@@ -60,47 +59,10 @@ const allowedLabels = [
   'node.kubernetes.io/instance-type',
   'topology.kubernetes.io/region',
   'topology.kubernetes.io/zone',
-] as const;
-
-/** S-358: put right on a Node that exists already. */
-const reconciledLabels: ReadonlySet<string> = new Set([...allowedLabels, 'node.kubernetes.io/windows-build']);
+  'node.kubernetes.io/windows-build',
+]);
 
 const attachDetachAnnotation = { 'volumes.kubernetes.io/controller-managed-attach-detach': 'true' } as const;
-
-/** Throws ConfigError for labels a Node may not be given by its agent (S-360). */
-export function checkNodeLabels(labels: Readonly<Record<string, string>>): void {
-  const unknown = Object.keys(labels)
-    .filter((key) => {
-      const domain = key.includes('/') ? key.slice(0, key.indexOf('/')) : '';
-      if (!isIn(domain, 'kubernetes.io') && !isIn(domain, 'k8s.io')) return false;
-      return (
-        !isIn(domain, 'kubelet.kubernetes.io') && !isIn(domain, 'node.kubernetes.io') && !(allowedLabels as readonly string[]).includes(key)
-      );
-    })
-    .sort();
-  if (unknown.length > 0) {
-    throw new ConfigError(
-      'node-labels',
-      `unknown 'kubernetes.io' or 'k8s.io' labels specified with --node-labels: [${unknown.join(' ')}]\n` +
-        "--node-labels in the 'kubernetes.io' namespace must begin with an allowed prefix (kubelet.kubernetes.io, node.kubernetes.io) " +
-        `or be in the specifically allowed set (${allowedLabels.join(', ')})`,
-    );
-  }
-  const malformed = Object.entries(labels).flatMap(([key, value]) => {
-    const name = key.slice(key.indexOf('/') + 1);
-    const isKey = namePattern.test(name) && name.length <= 63 && (!key.includes('/') || domainPattern.test(key.slice(0, key.indexOf('/'))));
-    const isValue = value === '' || (namePattern.test(value) && value.length <= 63);
-    return isKey && isValue ? [] : [`'${key}' - ${isKey ? `Invalid value: "${value}"` : 'Invalid key'}`];
-  });
-  if (malformed.length > 0) throw new ConfigError('node-labels', `invalid node labels: ${malformed.join('; ')}`);
-}
-
-const namePattern = /^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$/;
-const domainPattern = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
-
-function isIn(domain: string, parent: string): boolean {
-  return domain === parent || domain.endsWith(`.${parent}`);
-}
 
 /** S-359. */
 export function nodeLabels(options: NodeOptions): Readonly<Record<string, string>> {
