@@ -197,7 +197,7 @@ test('S-031 several documents, empty ones left out; their order is kept', () => 
   assert.deepEqual(names(`---\n${pod}---\n---\n# nothing\n---\n${pod.replace('web', 'db')}...\n`), ['web', 'db']);
 });
 
-test('S-036 S-074 List and PodList', () => {
+test('C-023 S-036 S-074 List and PodList', () => {
   const item = `  apiVersion: v1\n  kind: Pod\n  metadata: {name: a}\n`.replace('  ', '- ');
   assert.deepEqual(names(`apiVersion: v1\nkind: List\nitems:\n${item}`), ['a']);
   assert.deepEqual(names('apiVersion: v1\nkind: PodList\nmetadata: {}\nitems:\n- metadata: {name: a}\n- metadata: {name: b}\n'), [

@@ -72,7 +72,7 @@ describe('loadConfig', () => {
     assert.ok(Object.isFrozen(config));
   });
 
-  it('S-078: the node name is the host name, trimmed, in lower case; empty is an error', () => {
+  it('S-078, C-024: the node name is the host name, trimmed, in lower case; empty is an error', () => {
     assert.equal(load({}).config.nodeName, 'node1');
     assert.equal(load({ flags: { 'hostname-override': [' Other'] } }).config.nodeName, 'other');
     assert.match(problemsOf({ hostName: ' ' })[0] ?? '', /empty hostname is invalid/);
@@ -235,7 +235,7 @@ volumeStatsAggPeriod: 0s
     assert.deepEqual(warnings, ['accepted, but without effect here: logging.options']);
   });
 
-  it('C-488, H-320: a relative path is relative to the file, in a drop-in too; that of a flag to the working directory (S-002)', () => {
+  it('C-488, H-320: a relative path is relative to the file, in a drop-in too; that of a flag to the working directory; trailing slashes do not count (S-002, S-003)', () => {
     assert.equal(load({ file: `${kubelet}staticPodPath: manifests/\n` }).config.staticPodPath, '/etc/k/manifests');
     assert.equal(
       load({ dropIns: { 'a.conf': `${kubelet}authentication: {x509: {clientCAFile: ca.pem}}\n` } }).config.clientCaFile,
@@ -369,6 +369,11 @@ volumeStatsAggPeriod: 0s
         'H-323: a duration without a unit',
         { file: `${kubelet}syncFrequency: "30"\n` },
         [/syncFrequency: Invalid value: "30": must have a unit, such as 30s or 1m30s$/],
+      ],
+      [
+        'S-007: a negative frequency',
+        { file: `${kubelet}fileCheckFrequency: -1s\n` },
+        [/fileCheckFrequency: Invalid value: "?-1s"?: must/],
       ],
       [
         'H-323: a duration that is a number',

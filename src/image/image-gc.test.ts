@@ -6,6 +6,7 @@ import type { ObservedContainer } from '../pod/observation.ts';
 import type { RuntimeImage } from '../runtime/runtime.ts';
 import { RuntimeError } from '../std/errors.ts';
 import { silentLogger } from '../std/log.ts';
+import { noMetrics } from '../std/metrics.ts';
 import { type DiskUsage, ImageGc, type ImageGcOptions } from './image-gc.ts';
 
 const signal = new AbortController().signal;
@@ -34,6 +35,7 @@ function setUp(
   let images: RuntimeImage[] = [];
   let containers: ObservedContainer[] = [];
   const removed: string[] = [];
+  const counted: string[] = [];
   const refuses = new Set<string>();
   const state = { other: 0 };
   const gc = new ImageGc(
@@ -59,6 +61,10 @@ function setUp(
       clock,
       events,
       logger: silentLogger,
+      metrics: {
+        ...noMetrics,
+        counter: () => ({ inc: (labels) => counted.push(labels?.['reason'] ?? ''), remove: () => undefined }),
+      },
       neededImages: () => world.needed ?? [],
       isOffline: (_, name) => (world.offline ?? []).includes(name),
       diskUsage: async () =>
@@ -71,7 +77,7 @@ function setUp(
   const use = (...names: string[]): void => {
     containers = names.map((name) => observedContainer({ id: name, imageId: `sha256:${name}`, imageRef: '', image: '', state: 'exited' }));
   };
-  return { clock, events, gc, removed, refuses, state, put, use };
+  return { clock, events, gc, removed, counted, refuses, state, put, use };
 }
 
 test('over the high threshold, unused images go, least recently used first, down to the low one (C-382, L-374 … L-376)', async () => {
@@ -151,6 +157,26 @@ test('unused for longer than the maximum age, without any pressure (C-381, L-378
   await clock.advance(1);
   await gc.collect({ signal });
   assert.deepEqual(removed, ['never', 'once']);
+});
+
+test('looks at once, then collects every five minutes; not at all with a threshold of 100 and no maximum age (L-020)', async () => {
+  const { clock, gc, removed, state, put } = setUp();
+  put(image('old'));
+  state.other = 950;
+  const idle = setUp({ highThresholdPercent: 100, lowThresholdPercent: 99 });
+  idle.put(image('old'));
+  idle.state.other = 850;
+  const ends = new AbortController();
+  const runs = [gc.run({ signal: ends.signal }), idle.gc.run({ signal: ends.signal })];
+  for (const run of runs) run.catch(() => undefined);
+  await settle();
+  await clock.advance(5 * minute - 1);
+  assert.deepEqual(removed, []);
+  await clock.advance(1);
+  await idle.clock.advance(60 * minute);
+  assert.deepEqual([removed, idle.removed], [['old'], []]);
+  ends.abort(new Error('over'));
+  await Promise.allSettled(runs);
 });
 
 test('an image that cannot be removed does not keep the others (L-377)', async () => {

@@ -264,6 +264,16 @@ test('a crash loop is told, once for each wait (L-170, S-419)', () =>
     assert.deepEqual(backOff(), [told]);
   }));
 
+test('a Pod that is known from its records only is ended without an order among its containers (L-447)', () =>
+  onMachine({ process: () => ({ onTerm: 'ignore' }) }, async (m) => {
+    await m.apply(staticPod('uid-1', { initContainers: [sidecar()], terminationGracePeriodSeconds: 20 }));
+    await m.crash();
+    m.desired.clear();
+    m.takeDeeds();
+    await m.start();
+    assert.deepEqual([...m.takeDeeds()].sort(), ['stopContainer app/0 20', 'stopContainer log/0 20']);
+  }));
+
 test('the last status of a removed Pod has the exit codes (L-064, S-274)', () =>
   onMachine({ process: () => ({ onTerm: 143 }) }, async (m) => {
     await m.apply(staticPod('uid-1'));

@@ -167,6 +167,19 @@ test('L-333, C-396 fsGroup owns the volume with setgid and group bits', async ()
   assert.deepEqual([info.gid, info.mode & 0o7777], [2000, 0o2777]);
 });
 
+test('L-334 fsGroupChangePolicy changes nothing', async () => {
+  const { podDir, volumes } = await setup();
+  const securityContext = { fsGroup: 2000, fsGroupChangePolicy: 'OnRootMismatch' as const };
+  await volumes.setUp(podWith([{ name: 'data', emptyDir: {} }], { securityContext }), buildNode(), options);
+  assert.equal((await stat(`${podDir}/volumes/kubernetes.io~empty-dir/data`)).gid, 2000);
+});
+
+test('L-054 the folders of a Pod are nobody else’s', async () => {
+  const { podDir, volumes } = await setup();
+  await volumes.setUp(podWith([{ name: 'data', emptyDir: {} }]), buildNode(), options);
+  for (const folder of ['', '/volumes', '/plugins']) assert.equal((await stat(`${podDir}${folder}`)).mode & 0o7777, 0o750, folder);
+});
+
 test('L-320, L-321, C-393 hostPath types: matching, missing, mismatching', async () => {
   const { root, volumes } = await setup();
   const server = createServer();

@@ -90,7 +90,7 @@ describe('@kubernetes/client-node and the whole agent', { skip: whyNoContainerd(
     assert.equal(sum.out.split(' ')[0], createHash('sha256').update(data).digest('hex'));
   });
 
-  it('20 at once, and a client that goes away ends its command', async () => {
+  it('C-380, C-381: 20 at once, and a client that goes away ends its command', async () => {
     const results = await Promise.all(Array.from({ length: 20 }, (_, i) => exec(['echo', String(i)])));
     assert.deepEqual(
       results.map((r) => r.out),

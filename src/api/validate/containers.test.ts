@@ -413,6 +413,7 @@ const rows: readonly (readonly [rule: string, change: JsonObject, expected: read
       '.restartPolicyRules: Too many: 21: must have at most 20 items',
     ],
   ],
+  ['C-022 S-192 a policy of its own in a Pod that is not restarted', { restartPolicy: 'Always' }, [], { restartPolicy: 'Never' }],
   [
     'S-192 rules without a policy',
     {

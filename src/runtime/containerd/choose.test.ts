@@ -94,7 +94,7 @@ describe('choice of the container runtime', () => {
     assert.deepEqual(await run.result, { kind: 'found', endpoint: crio });
   });
 
-  it('says what was tried and which package is missing', async () => {
+  it('says what was tried and which package is missing (L-007)', async () => {
     await assert.rejects(choose({}, { startFails: missing }).result, (error) => {
       assert.ok(error instanceof ConfigError);
       for (const part of [
