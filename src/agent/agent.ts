@@ -143,7 +143,7 @@ export class Agent {
     );
     nodeFeed = nodes;
     life.spawn('node', (o) => nodes.run(o));
-    const cluster = startCluster(config, { ...base, status, podConfig, nodes }, life);
+    const cluster = startCluster(config, { ...base, status, podConfig, nodes, engine }, life);
     await startServers(
       { config, layout, cgroup },
       { ...base, runtime, status, sources, engine, nodes, cluster, onKubeletPort, setVerbosity },

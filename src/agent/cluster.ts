@@ -3,15 +3,17 @@ import type { AgentConfig } from '../config/agent-config.ts';
 import { ClusterMode } from '../mirror/cluster-mode.ts';
 import type { PodConfig } from '../podconfig/pod-config.ts';
 import type { StatusStore } from '../status/status-store.ts';
-import { type AgentBase, nodeObject } from './base.ts';
+import type { AgentBase } from './base.ts';
 import type { Lifetime } from './lifetime.ts';
 import { type NodeFeed, nodeOptions } from './node-view.ts';
+import type { PodEngine } from './pod-engine.ts';
 import { agentVersion, kubeVersion } from './version.ts';
 
 export interface ClusterDeps extends AgentBase {
   readonly status: StatusStore;
   readonly podConfig: PodConfig;
   readonly nodes: Pick<NodeFeed, 'facts'>;
+  readonly engine: Pick<PodEngine, 'admission'>;
 }
 
 /** Begins the work and answers at once; undefined without `--kubeconfig`. */
@@ -41,11 +43,11 @@ export function startCluster(config: AgentConfig, deps: ClusterDeps, life: Lifet
     {
       ...deps,
       facts: deps.nodes.facts,
+      onNode: ({ metadata }) => void deps.engine.admission.update({ clusterLabels: metadata?.labels ?? {} }),
       isOrphan: ({ namespace, name }) => podConfig.allSourcesSeen && !wants(podConfig, namespace, name),
     },
   );
   events.forwardTo(cluster.events);
-  events.record(nodeObject(config), 'Normal', 'Starting', 'Starting kubelet.');
   life.spawn('cluster', (o) => cluster.run(o));
   return cluster;
 }

@@ -91,6 +91,14 @@ test('D4: pressure and shutdown ask those who were refused again, each once', ()
   assert.deepEqual(admission.pressure, shortOfDisk);
 });
 
+test('S-447: labels of the Node at an API server count on top of those of the configuration', () => {
+  const { asked, admission, answer } = world({ nodeLabels: { zone: 'a' } });
+  admission.update({ clusterLabels: { zone: 'b', disk: 'ssd' } });
+  assert.equal(answer({ nodeSelector: { zone: 'b', disk: 'ssd', 'kubernetes.io/os': 'linux' } }), 'admitted');
+  admission.update({ clusterLabels: { zone: 'b', disk: 'ssd' } });
+  assert.equal(asked.length, 1);
+});
+
 test('D4: a reload asks those who were refused again', () => {
   const { asked, admission, answer } = world({ nodeLabels: {} });
   assert.equal(answer({ nodeSelector: { zone: 'a' } }), 'NodeAffinity');

@@ -27,6 +27,8 @@ export interface NodeAdmissionDeps {
 
 interface Changing extends Pick<AdmissionNode, 'appArmor' | 'isShuttingDown'> {
   readonly pressure: Pressure;
+  /** Those of the Node at an API server, once it was seen there (S-447). */
+  readonly clusterLabels: Readonly<Record<string, string>>;
 }
 
 /** Profiles are loaded by hand, and seldom. */
@@ -36,7 +38,12 @@ export class NodeAdmission {
   #fixed: Omit<AdmissionNode, keyof Changing | 'strictSupplementalGroups'>;
   readonly #facts: Pick<NodeFacts, 'allocatable' | 'capacity'>;
   readonly #deps: NodeAdmissionDeps;
-  #changing: Changing = { appArmor: { isEnabled: false, loadedProfiles: undefined }, pressure: noPressure, isShuttingDown: false };
+  #changing: Changing = {
+    appArmor: { isEnabled: false, loadedProfiles: undefined },
+    pressure: noPressure,
+    isShuttingDown: false,
+    clusterLabels: {},
+  };
 
   constructor(config: AgentConfig, facts: Pick<NodeFacts, 'allocatable' | 'capacity'>, deps: NodeAdmissionDeps) {
     this.#deps = deps;
@@ -93,6 +100,7 @@ export class NodeAdmission {
     return {
       ...this.#fixed,
       ...this.#changing,
+      labels: { ...this.#fixed.labels, ...this.#changing.clusterLabels },
       pressure: [...(memory ? ['MemoryPressure'] : []), ...(disk ? ['DiskPressure'] : []), ...(pid ? ['PIDPressure'] : [])],
       strictSupplementalGroups: this.#deps.runtime.supplementalGroupsPolicy,
     };

@@ -34,6 +34,7 @@ const facts: NodeFacts = {
 async function setUp(t: TestContext) {
   const world = apiWorld();
   const dir = await mkdtemp(join(tmpdir(), 'pinpod-cluster-'));
+  const seenLabels: (string | undefined)[] = [];
   const cluster = new ClusterMode(
     {
       node: {
@@ -67,6 +68,7 @@ async function setUp(t: TestContext) {
       logger: silentLogger,
       metrics: noMetrics,
       api: world.double.api(),
+      onNode: ({ metadata }) => seenLabels.push(metadata?.labels?.['zone']),
     },
   );
   const stop = new AbortController();
@@ -77,8 +79,17 @@ async function setUp(t: TestContext) {
     assert.equal(world.clock.sleeping, 0, 'nothing is left behind');
     await rm(dir, { recursive: true });
   });
-  return { ...world, cluster };
+  return { ...world, cluster, seenLabels };
 }
+
+test('S-447, S-458: labels that somebody gives the Node at the server are told', async (t) => {
+  const w = await setUp(t);
+  await until(w.clock, () => w.double.get('nodes', '', nodeName) !== undefined, 10_000);
+  const node = w.double.get('nodes', '', nodeName);
+  assert.ok(node !== undefined);
+  w.double.put('nodes', { ...node, metadata: { ...node.metadata, labels: { ...node.metadata.labels, zone: 'b' } } });
+  await until(w.clock, () => w.seenLabels.at(-1) === 'b', 10_000);
+});
 
 test('S-304: from nothing to the Node, its lease and 110 mirrors with their status; idle it asks less than eight times a minute', async (t) => {
   const w = await setUp(t);

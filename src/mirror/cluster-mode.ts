@@ -56,6 +56,8 @@ export interface ClusterModeDeps {
   /** See MirrorPodsDeps; call `sourcesChanged` when an answer may have turned true. */
   readonly isOrphan: (pod: { readonly namespace: string; readonly name: string }) => boolean;
   readonly facts: NodeFactsView;
+  /** Called with the Node as the server has it, whenever something of it changed. Must not throw. */
+  readonly onNode?: ((node: Node) => void) | undefined;
   /** The agent's own sink: faults are told there. It is expected to hand Events on to `ClusterMode.events`. */
   readonly events: EventSink;
   readonly clock: Clock;
@@ -247,7 +249,9 @@ export class ClusterMode {
   }
 
   #nodeChanged(): void {
-    const owner = ownerOf(this.#nodes.get(this.#options.node.nodeName))?.uid;
+    const node = this.#nodes.get(this.#options.node.nodeName);
+    if (node !== undefined) this.#deps.onNode?.(node);
+    const owner = ownerOf(node)?.uid;
     if (owner === this.#owner) return;
     this.#owner = owner;
     this.#mirrors.resync();
