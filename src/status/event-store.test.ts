@@ -141,13 +141,14 @@ test('events outlive the agent; a damaged file is set aside', async () => {
   }
 });
 
-test('whoever follows is told every record as it was made, until it ends', () => {
+test('whoever follows is told every record as it was made, what was said before it came as well, until it ends', () => {
   const { store } = setUp();
   const told: string[] = [];
+  store.record(pod, 'Normal', 'Pulled', 'early');
   const end = store.forwardTo({ record: (object, type, reason, message) => told.push(`${object.name} ${type} ${reason} ${message}`) });
   for (let i = 0; i < 2; i++) store.record(pod, 'Normal', 'Started', 'm');
   end();
   store.record(pod, 'Normal', 'Started', 'm');
-  assert.deepEqual(told, ['web-node1 Normal Started m', 'web-node1 Normal Started m']);
-  assert.equal(store.list()[0]?.count, 3);
+  assert.deepEqual(told, ['web-node1 Normal Pulled early', 'web-node1 Normal Started m', 'web-node1 Normal Started m']);
+  assert.equal(store.list()[1]?.count, 3);
 });

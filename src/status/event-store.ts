@@ -28,6 +28,7 @@ const maxSimilar = 10;
 const similarWindowMs = 10 * 60_000;
 const maxMessageLength = 1024;
 const saveDelayMs = 2_000;
+const maxEarly = 100;
 
 interface Entry {
   readonly event: Event;
@@ -48,6 +49,8 @@ export class EventStore implements EventSink {
   readonly #similar = new Map<string, { readonly messages: Set<string>; lastAt: Instant }>();
   readonly #listeners = new Set<() => void>();
   readonly #followers = new Set<EventSink>();
+  /** What this agent has said while nobody followed. */
+  readonly #early: Parameters<EventSink['record']>[] = [];
   #listed: readonly Event[] | undefined;
   #changes = 0;
   #wake: (() => void) | undefined;
@@ -62,6 +65,7 @@ export class EventStore implements EventSink {
   }
 
   record(object: EventObject, type: EventType, reason: string, fullMessage: string): void {
+    if (this.#followers.size === 0 && this.#early.length < maxEarly) this.#early.push([object, type, reason, fullMessage]);
     for (const follower of this.#followers) follower.record(object, type, reason, fullMessage);
     const now = this.#clock.now();
     const text = fullMessage.length > maxMessageLength ? `${fullMessage.slice(0, maxMessageLength - 3)}...` : fullMessage;
@@ -119,8 +123,9 @@ export class EventStore implements EventSink {
     return () => this.#listeners.delete(listener);
   }
 
-  /** From now on `sink` is told everything that is recorded here. Returns the end of it. */
+  /** From now on `sink` is told everything that is recorded here; the first one what was said before as well. Returns its end. */
   forwardTo(sink: EventSink): () => void {
+    for (const record of this.#early.splice(0)) sink.record(...record);
     this.#followers.add(sink);
     return () => this.#followers.delete(sink);
   }
