@@ -127,6 +127,13 @@ export class PrometheusMetrics implements Metrics {
   }
 }
 
+/** What the node is (H-400), and where its numbers come from (H-402). */
+export function declareNode(metrics: Metrics, cgroupVersion: 1 | 2): void {
+  metrics.gauge({ name: 'kubelet_cgroup_version', help: '[ALPHA] The version of cgroups on the node' }).set(cgroupVersion);
+  const provider = { name: 'kubelet_metrics_provider', help: '[ALPHA] Where usage of containers is read; always 1', labels: ['provider'] };
+  metrics.gauge(provider).set(1, { provider: 'cri' });
+}
+
 interface ProcessFamily {
   readonly name: string;
   readonly help: string;

@@ -14,6 +14,7 @@ import type { PlanOptions } from '../pod/draft.ts';
 import type { CgroupFacts, NodeAmounts, NodeFacts } from '../pod/node-facts.ts';
 import { defaultBackoff } from '../pod/restart-policy.ts';
 import type { PodConfig } from '../podconfig/pod-config.ts';
+import { actionMetrics } from '../podworker/action-metrics.ts';
 import { ContainerLogLinks } from '../podworker/container-log-links.ts';
 import { Disruptions } from '../podworker/disruptions.ts';
 import { PodExecutor } from '../podworker/execute.ts';
@@ -36,6 +37,7 @@ import { type AgentBase, nodeObject } from './base.ts';
 import type { RuntimeConnection } from './connect-runtime.ts';
 import { admissionMetrics, NodeAdmission } from './node-admission.ts';
 import { allocatable, type NodeFactsReader } from './node-facts.ts';
+import { observePods } from './pod-metrics.ts';
 import { RuntimeState } from './runtime-state.ts';
 
 export interface PodEngineOptions {
@@ -132,6 +134,8 @@ export async function createPodEngine(options: PodEngineOptions, deps: PodEngine
     ...{ runtime, images: deps.images, volumes, users, cgroups, hooks, logs, links, records, events, logger },
     node: () => node.read(),
   };
+  const counted = actionMetrics(deps.metrics, clock);
+  observePods(deps.metrics, deps.status, clock);
   const planOptions = (): PlanOptions => ({
     backoff: { ...defaultBackoff, maxMs: reload.config.crashLoopMaxBackOffMs },
     networkError: state.networkError,
@@ -148,7 +152,7 @@ export async function createPodEngine(options: PodEngineOptions, deps: PodEngine
       podUids: () => pleg.podUids(),
       observe: (uid, observeOptions) => pleg.observe(uid, observeOptions),
       lastStatus: new StatusFiles({ rootDir: config.rootDir }, { log: logger }),
-      executorOf: (pod) => new PodExecutor(pod, executorDeps),
+      executorOf: (pod) => counted(new PodExecutor(pod, executorDeps), pod),
       admit: (pod, active) => admission.admit(pod, active),
       mayReturn: (reason) => admission.mayReturn(reason),
       ...admissionMetrics(deps.metrics),

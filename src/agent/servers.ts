@@ -16,6 +16,7 @@ import { diffView } from './diff-view.ts';
 import { serveKubeletEndpoints } from './kubelet-endpoints.ts';
 import { LeaseFeed } from './lease-view.ts';
 import type { Lifetime } from './lifetime.ts';
+import { declareNode } from './metrics.ts';
 import type { NodeFeed } from './node-view.ts';
 import type { PodEngine } from './pod-engine.ts';
 import { podsView } from './pods-view.ts';
@@ -48,6 +49,7 @@ export interface ServersDeps extends AgentBase {
 export async function startServers({ config, layout, cgroup }: ServersOptions, deps: ServersDeps, life: Lifetime): Promise<void> {
   const { clock, logger: log, runtime, status, sources, events, metrics, engine, reload } = deps;
   const { podConfig } = sources;
+  declareNode(metrics, cgroup.version);
   const pods = podsView(status, clock);
   const manifests = manifestsView(sources, engine.workers);
   let portFault: string | undefined;

@@ -81,7 +81,7 @@ function setUp(
 }
 
 test('over the high threshold, unused images go, least recently used first, down to the low one (C-382, L-374 … L-376)', async () => {
-  const { clock, gc, removed, state, put, use } = setUp();
+  const { clock, gc, removed, state, put, use, counted } = setUp();
   put(image('never'), image('old'), image('recent'), image('running'), image('pinned', { pinned: true }));
   use('old', 'recent', 'running');
   await gc.detect({ signal });
@@ -98,6 +98,7 @@ test('over the high threshold, unused images go, least recently used first, down
   state.other = 500; // 1000 of 1000 used: 200 must go
   await gc.collect({ signal });
   assert.deepEqual(removed, ['never', 'old', 'recent']);
+  assert.deepEqual(counted, ['space', 'space', 'space'], 'H-395');
 });
 
 test('below the high threshold nothing goes (L-376)', async () => {

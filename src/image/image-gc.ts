@@ -6,6 +6,7 @@ import type { CallOptions, Runtime, RuntimeImage } from '../runtime/runtime.ts';
 import type { Clock, Instant } from '../std/clock.ts';
 import { AgentError, messageOf } from '../std/errors.ts';
 import type { Logger } from '../std/log.ts';
+import type { Counter, Metrics } from '../std/metrics.ts';
 import { canonicalName } from './reference.ts';
 
 export interface ImageGcOptions {
@@ -30,6 +31,7 @@ export interface ImageGcDeps {
   readonly clock: Clock;
   readonly events: EventSink;
   readonly logger: Logger;
+  readonly metrics: Metrics;
   /** Every image named by a desired Pod (containers and image volumes), and the sandbox image. */
   readonly neededImages: () => Iterable<string>;
   /** True for an image that was imported from `imagesDir`. */
@@ -61,7 +63,14 @@ export class ImageGc {
   readonly #startedAt: Instant;
   #seen = new Map<string, Seen>();
 
+  readonly #removed: Counter;
+
   constructor(options: ImageGcOptions, deps: ImageGcDeps) {
+    this.#removed = deps.metrics.counter({
+      name: 'kubelet_image_garbage_collected_total',
+      help: '[ALPHA] Images that were removed, by why',
+      labels: ['reason'],
+    });
     this.#options = options;
     this.#deps = deps;
     this.#startedAt = deps.clock.now();
@@ -178,6 +187,7 @@ export class ImageGc {
     try {
       await this.#deps.runtime.removeImage({ image: image.id }, { signal });
       this.#seen.delete(image.id);
+      this.#removed.inc({ reason: why === 'disk space' ? 'space' : 'age' });
       this.#deps.logger.info('image removed', { image: image.repoTags[0] ?? image.id, sizeBytes: image.sizeBytes, why });
       return true;
     } catch (error) {

@@ -361,6 +361,23 @@ test('a pull is timed by the size of its image (H-393)', async () => {
   assert.deepEqual(observed, [['kubelet_image_pull_duration_seconds', 3, { image_size_in_bytes: '10MB-100MB' }]]);
 });
 
+test('H-394: images are counted by whether they were there and had to be pulled', async () => {
+  const counted: string[] = [];
+  const counter: typeof noMetrics.counter = ({ name }) => ({
+    inc: (labels = {}) => void (name.includes('ensure_image') && counted.push(Object.values(labels).join(' '))),
+    remove: () => undefined,
+  });
+  const { runtime, ensure } = setUp({}, { metrics: { ...noMetrics, counter } });
+  runtime.addImage('here:1');
+  runtime.addImage('there:1', { present: false });
+  await ensure('here:1', 'IfNotPresent');
+  await ensure('here:1', 'Always');
+  await ensure('there:1', 'Never');
+  await ensure('there:1', 'IfNotPresent');
+  // Present, policy, pulled.
+  assert.deepEqual(counted, ['true ifnotpresent false', 'true always true', 'false never false', 'false ifnotpresent true']);
+});
+
 test('a long pull is told about while it lasts', async () => {
   const { clock, runtime, events, ensure } = setUp();
   runtime.addImage('nginx:1', { present: false });

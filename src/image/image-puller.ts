@@ -96,6 +96,7 @@ export class ImagePuller {
   readonly #backoff: PullBackoff;
   readonly #durations: Histogram;
   readonly #fallbacks: Counter;
+  readonly #requests: Counter;
 
   constructor(options: ImagePullerOptions, deps: ImagePullerDeps) {
     this.#deps = deps;
@@ -108,6 +109,11 @@ export class ImagePuller {
       help: 'Duration in seconds to pull an image.',
       labels: ['image_size_in_bytes'],
       buckets: [1, 5, 10, 20, 30, 60, 120, 180, 240, 300, 360, 480, 600, 900, 1200, 1800, 2700, 3600],
+    });
+    this.#requests = deps.metrics.counter({
+      name: 'kubelet_image_manager_ensure_image_requests_total',
+      help: '[ALPHA] Images that were needed, by whether they were there and had to be pulled',
+      labels: ['present_locally', 'pull_policy', 'pull_required'],
     });
     this.#fallbacks = deps.metrics.counter({
       name: 'pinpod_image_local_fallbacks_total',
@@ -137,6 +143,7 @@ export class ImagePuller {
     const policy = request.pullPolicy ?? (reference.tag === 'latest' || image !== request.reference ? 'Always' : 'IfNotPresent');
 
     const found = await this.#find(request, image, signal);
+    this.#count(policy, found);
     if (policy !== 'Always') {
       if (found.kind === 'failed') {
         this.#record(request, 'Warning', 'InspectFailed', found.message);
@@ -152,6 +159,14 @@ export class ImagePuller {
     const local = found.kind === 'found' ? found.image : undefined;
     if (local !== undefined && this.#deps.isOffline(local, canonicalName(image))) return this.#alreadyPresent(request, image, local);
     return this.#pullOrFallBack(request, image, reference, local, signal);
+  }
+
+  /** H-394. What could not be looked at is unknown; whether a pull is needed is too, unless the policy says it. */
+  #count(policy: string, found: { readonly kind: 'found'; readonly image: RuntimeImage | undefined } | { readonly kind: 'failed' }): void {
+    const present = found.kind === 'failed' ? 'unknown' : found.image === undefined ? 'false' : 'true';
+    const absent = { true: 'false', false: 'true', unknown: 'unknown' }[present];
+    const required = policy === 'Always' ? 'true' : policy === 'Never' ? 'false' : absent;
+    this.#requests.inc({ present_locally: present, pull_policy: policy.toLowerCase(), pull_required: required });
   }
 
   /** The local image, by the name as written and, where the runtime does not expand short names, by the full one. */

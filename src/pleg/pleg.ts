@@ -4,14 +4,14 @@
 //     event stream ──► known id ─────────────► onChange(podUid)
 //          │  └──────► unknown id ─► relist ─┘
 //          └─ broken / unimplemented ─► relist every second until it is open again
-import type { ObservedPod } from '../pod/observation.ts';
+import type { ObservedContainer, ObservedPod, ObservedSandbox } from '../pod/observation.ts';
 import type { CallOptions, Runtime, RuntimeEvent } from '../runtime/runtime.ts';
 import { linkSignals, raceSignal, TaskGroup } from '../std/async.ts';
 import type { Clock, Instant } from '../std/clock.ts';
 import { formatDuration } from '../std/duration.ts';
 import { messageOf, RuntimeError } from '../std/errors.ts';
 import type { Logger } from '../std/log.ts';
-import type { Gauge, Histogram, Metrics } from '../std/metrics.ts';
+import type { Counter, Gauge, Histogram, Metrics } from '../std/metrics.ts';
 import { type ObservingRuntime, observePod, type PodLists } from './observe.ts';
 
 export interface PlegOptions {
@@ -56,6 +56,11 @@ export class Pleg {
   readonly #duration: Histogram;
   readonly #interval: Histogram;
   readonly #lastSeen: Gauge;
+  readonly #podDuration: Histogram;
+  readonly #runningPods: Gauge;
+  readonly #runningContainers: Gauge;
+  readonly #streams: { readonly opened: Counter; readonly broken: Counter };
+  readonly #seenStates = new Set<string>();
   readonly #records = new Map<string, PodRecord>();
   readonly #podOf = new Map<string, string>();
   readonly #firstRelist: Promise<void>;
@@ -79,6 +84,20 @@ export class Pleg {
     this.#duration = metrics.histogram({ name: 'kubelet_pleg_relist_duration_seconds', help: 'Duration of a relist.' });
     this.#interval = metrics.histogram({ name: 'kubelet_pleg_relist_interval_seconds', help: 'Time between the starts of two relists.' });
     this.#lastSeen = metrics.gauge({ name: 'kubelet_pleg_last_seen_seconds', help: 'Unix time of the last good relist.' });
+    this.#podDuration = metrics.histogram({ name: 'kubelet_pleg_pod_relist_duration_seconds', help: 'Duration of a look at one Pod.' });
+    this.#runningPods = metrics.gauge({ name: 'kubelet_running_pods', help: 'Pods with a running sandbox at the last relist.' });
+    this.#runningContainers = metrics.gauge({
+      name: 'kubelet_running_containers',
+      help: 'Containers by state at the last relist.',
+      labels: ['container_state'],
+    });
+    this.#streams = {
+      opened: metrics.counter({
+        name: 'kubelet_evented_pleg_connection_success_count',
+        help: 'Event streams of the runtime that were opened.',
+      }),
+      broken: metrics.counter({ name: 'kubelet_evented_pleg_connection_error_count', help: 'Event streams of the runtime that broke.' }),
+    };
     this.#firstRelist = new Promise((resolve) => {
       this.#relisted = resolve;
     });
@@ -102,8 +121,12 @@ export class Pleg {
   }
 
   /** Everything the runtime has of this Pod, read now. Rejects with a RuntimeError or the signal's reason. */
-  observe(podUid: string, { signal }: CallOptions): Promise<ObservedPod> {
-    return observePod(this.#deps.runtime, podUid, { signal, onLists: (lists) => this.#record(podUid, lists) });
+  async observe(podUid: string, { signal }: CallOptions): Promise<ObservedPod> {
+    const { clock, runtime } = this.#deps;
+    const startedAt = clock.now();
+    const observed = await observePod(runtime, podUid, { signal, onLists: (lists) => this.#record(podUid, lists) });
+    this.#podDuration.observe((clock.now() - startedAt) / 1000);
+    return observed;
   }
 
   /** The Pods the runtime had anything of when last asked (L-085): wanted ones, orphans and other people's. */
@@ -160,6 +183,7 @@ export class Pleg {
     this.#duration.observe((clock.now() - startedAt) / 1000);
     this.#lastSeen.set(startedAt / 1000);
     this.#lastRelistAt = startedAt;
+    this.#count(sandboxes, containers);
     const current = group({ sandboxes, containers });
     for (const podUid of new Set([...this.#records.keys(), ...current.keys()])) {
       const before = this.#records.get(podUid);
@@ -168,6 +192,17 @@ export class Pleg {
       if (!sameRecord(before, after)) this.#deps.onChange(podUid);
     }
     this.#relisted();
+  }
+
+  /** H-361, H-362. A state that was seen once is told ever after. */
+  #count(sandboxes: readonly ObservedSandbox[], containers: readonly ObservedContainer[]): void {
+    this.#runningPods.set(new Set(sandboxes.filter(({ state }) => state === 'ready').map(({ podUid }) => podUid)).size);
+    const counts = new Map<string, number>([...this.#seenStates].map((state) => [state, 0]));
+    for (const { state } of containers) counts.set(state, (counts.get(state) ?? 0) + 1);
+    for (const [state, count] of counts) {
+      this.#seenStates.add(state);
+      this.#runningContainers.set(count, { container_state: state });
+    }
   }
 
   /** A relist will begin within `ms`. */
@@ -207,7 +242,11 @@ export class Pleg {
       try {
         this.#streamingSince = clock.now();
         this.#requestRelist(0);
+        // Only what arrives shows that a stream is open.
+        let isOpen = false;
         for await (const event of runtime.events({ signal })) {
+          if (!isOpen) this.#streams.opened.inc();
+          isOpen = true;
           delayMs = reconnect.firstMs;
           this.#handle(event);
         }
@@ -217,8 +256,10 @@ export class Pleg {
         if (error.code === 'unimplemented') {
           logger.info('runtime has no event stream: listing it instead', { periodMs: this.#relistPeriodMs });
           delayMs = unimplementedRetryMs;
-        } else if (delayMs === reconnect.firstMs) {
-          logger.warn('event stream of the runtime broke', { code: error.code, error: messageOf(error) });
+        } else {
+          this.#streams.broken.inc();
+          if (delayMs === reconnect.firstMs)
+            logger.warn('event stream of the runtime broke', { code: error.code, error: messageOf(error) });
         }
       }
       this.#streamingSince = undefined;

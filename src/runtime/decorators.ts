@@ -28,6 +28,33 @@ export function withMetrics(runtime: Runtime, deps: { readonly metrics: Metrics;
     buckets: operationBuckets,
   });
 
+  const handler = ['runtime_handler'];
+  const sandboxes = metrics.histogram({
+    name: 'kubelet_run_podsandbox_duration_seconds',
+    help: '[ALPHA] How long the runtime takes to make a sandbox',
+    labels: handler,
+    buckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
+  });
+  const sandboxErrors = metrics.counter({
+    name: 'kubelet_run_podsandbox_errors_total',
+    help: '[ALPHA] Sandboxes that the runtime did not make',
+    labels: handler,
+  });
+
+  /** H-379, H-380. */
+  async function runPodSandbox(...[request, options]: Parameters<Runtime['runPodSandbox']>): ReturnType<Runtime['runPodSandbox']> {
+    const labels = { runtime_handler: request.runtimeHandler };
+    const startedAt = clock.now();
+    try {
+      return await measure('run_podsandbox', () => runtime.runPodSandbox(request, options));
+    } catch (error) {
+      if (error instanceof RuntimeError) sandboxErrors.inc(labels);
+      throw error;
+    } finally {
+      sandboxes.observe((clock.now() - startedAt) / 1000, labels);
+    }
+  }
+
   async function measure<T>(type: string, call: () => Promise<T>): Promise<T> {
     const operation = { operation_type: type };
     const startedAt = clock.now();
@@ -47,7 +74,7 @@ export function withMetrics(runtime: Runtime, deps: { readonly metrics: Metrics;
     status: (r, o) => measure('status', () => runtime.status(r, o)),
     cgroupDriver: (o) => measure('runtime_config', () => runtime.cgroupDriver(o)),
     updatePodCidr: (cidr, o) => measure('update_runtime_config', () => runtime.updatePodCidr(cidr, o)),
-    runPodSandbox: (r, o) => measure('run_podsandbox', () => runtime.runPodSandbox(r, o)),
+    runPodSandbox,
     stopPodSandbox: (id, o) => measure('stop_podsandbox', () => runtime.stopPodSandbox(id, o)),
     removePodSandbox: (id, o) => measure('remove_podsandbox', () => runtime.removePodSandbox(id, o)),
     listPodSandboxes: (f, o) => measure('list_podsandbox', () => runtime.listPodSandboxes(f, o)),

@@ -31,7 +31,7 @@ import { formatFamilies, mergeExpositions, prometheusContentType } from './prome
 import { stateMetrics } from './state-metrics.ts';
 import { summaryOf } from './summary.ts';
 import { openSystemLog } from './system-logs.ts';
-import { cadvisorMetrics, resourceMetrics } from './usage-metrics.ts';
+import { cadvisorMetrics, logMetrics, resourceMetrics } from './usage-metrics.ts';
 
 export interface KubeletApiOptions {
   readonly listener: 'main' | 'readOnly' | 'healthz';
@@ -184,7 +184,8 @@ export class KubeletApi {
     app.get('/metrics', async () => {
       const { metricsView } = this.#deps;
       const counted = await metricsView.expose('agent');
-      return exposition(mergeExpositions(counted, stateMetrics(this.#deps)));
+      const { pods } = await this.#usage();
+      return exposition(mergeExpositions(counted, stateMetrics(this.#deps), logMetrics(pods ?? [])));
     });
     app.get('/metrics/probes', async () => exposition(await this.#deps.metricsView.expose('probes')));
     app.get('/metrics/slis', () => exposition(this.#healthMetrics()));

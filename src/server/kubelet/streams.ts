@@ -5,6 +5,7 @@ import type { Duplex } from 'node:stream';
 import type { Clock } from '../../std/clock.ts';
 import { messageOf, RuntimeError } from '../../std/errors.ts';
 import type { Logger } from '../../std/log.ts';
+import type { Metrics } from '../../std/metrics.ts';
 import { writeResponse } from '../listener.ts';
 import { connectStream } from '../streams/connect-stream.ts';
 import type { StreamTarget } from '../streams/stream-request.ts';
@@ -21,6 +22,7 @@ export interface KubeletStreamsDeps {
   readonly auth: KubeletAuth | undefined;
   readonly enableDebuggingHandlers: boolean;
   readonly toStaticUid?: ToStaticUid | undefined;
+  readonly metrics: Metrics;
   readonly clock: Clock;
   readonly log: Logger;
   readonly signal: AbortSignal;
@@ -42,6 +44,7 @@ export async function kubeletStream(
 ): Promise<void> {
   const target = await resolve(request, user, deps);
   if ('url' in target) {
+    if (isWebSocket(request)) countWebSocket(deps.metrics, target.purpose.kind);
     await connectStream({ request, socket, head, target: new URL(target.url) }, target.purpose, deps);
     return;
   }
@@ -127,4 +130,15 @@ async function containerStream(
   const attached = { ...streams, tty: hasTty, stderr: flag('error') && !hasTty };
   const url = await deps.runtime.attach({ ...attached, containerId }, { signal: deps.signal });
   return { url, purpose: { kind, streams: attached } };
+}
+
+/** H-388. */
+function countWebSocket(metrics: Metrics, subresource: string): void {
+  metrics
+    .counter({
+      name: 'kubelet_websocket_streaming_requests_total',
+      help: '[ALPHA] Streams over WebSocket that were asked for',
+      labels: ['subresource'],
+    })
+    .inc({ subresource });
 }

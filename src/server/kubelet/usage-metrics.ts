@@ -52,6 +52,19 @@ const containersOf = (pods: readonly PodUsage[]): readonly Located[] =>
     pod.containers.map((container) => ({ labels: { container: container.name, namespace: pod.namespace, pod: pod.name }, container })),
   );
 
+/** H-396: beside the agent's own families, which is where a kubelet has it. */
+export function logMetrics(pods: readonly PodUsage[]): string {
+  const samples = pods.flatMap(({ uid, namespace, name, containers }) =>
+    containers.flatMap((container): Sample[] =>
+      container.logs === undefined
+        ? []
+        : [{ labels: { uid, namespace, pod: name, container: container.name }, value: container.logs.usedBytes }],
+    ),
+  );
+  const help = "[ALPHA] Bytes of the container's logs";
+  return formatFamilies([{ name: 'kubelet_container_log_filesystem_used_bytes', help, type: 'gauge', samples }]);
+}
+
 /** `node` is undefined when the node's usage could not be read, which is what `resource_scrape_error` tells. */
 export function resourceMetrics(node: NodeUsage | undefined, pods: readonly PodUsage[] | undefined): string {
   const containers = containersOf(pods ?? []);
