@@ -311,7 +311,9 @@ export class PodExecutor {
       case 'CreateContainer':
       case 'StartContainer': {
         const reason = reasonOf(error) ?? (action.type === 'CreateContainer' ? 'CreateContainerError' : 'RunContainerError'); // L-214
-        this.#deps.events.record(containerObject(this.#pod(), action.container), 'Warning', 'Failed', `Error: ${message}`);
+        // L-215: with the id, which is another at each start, equal failures would not be counted as one event.
+        const said = action.type === 'StartContainer' ? message.replaceAll(action.containerId, action.container) : message;
+        this.#deps.events.record(containerObject(this.#pod(), action.container), 'Warning', 'Failed', `Error: ${said}`);
         return waiting(reason, message, undefined);
       }
       default:

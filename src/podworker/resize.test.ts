@@ -5,6 +5,7 @@ import { onMachine, type PodMachine, staticPod } from '../../test/support/pod-ma
 import { buildContainer } from '../../test/support/pods.ts';
 import type { Container, ResourceRequirements } from '../api/gen/kubernetes.ts';
 import type { Pod } from '../api/pod.ts';
+import { RuntimeError } from '../std/errors.ts';
 
 const resources = (cpu: string, memory = '64Mi'): ResourceRequirements => ({
   requests: { cpu, memory: '32Mi' },
@@ -17,7 +18,7 @@ const conditions = (m: PodMachine): readonly string[] =>
 const shares = async (m: PodMachine): Promise<number | undefined> =>
   (await m.runtime.containerStatus(m.runtime.containerId('app'), { signal: new AbortController().signal }))?.resources?.cpuShares;
 
-test('given while the container runs, and known over a restart of the agent (L-518)', () =>
+test('given while the container runs, and known over a restart of the agent (L-516, L-518, L-520)', () =>
   onMachine({}, async (m) => {
     await m.apply(pod(resources('250m')));
     m.takeDeeds();
@@ -35,6 +36,16 @@ test('given while the container runs, and known over a restart of the agent (L-5
     await m.restart();
     assert.deepEqual(await m.containers(), ['app/0 running']);
     assert.equal(await shares(m), 512);
+    assert.deepEqual(m.errors, []);
+  }));
+
+test('a runtime that wants to hear nothing of sandboxes does not matter (L-520)', () =>
+  onMachine({}, async (m) => {
+    await m.apply(pod(resources('250m')));
+    m.runtime.failNext('updatePodSandboxResources', new RuntimeError('unimplemented', 'unknown method'));
+    await m.apply(pod(resources('500m')));
+    assert.equal(await shares(m), 512);
+    assert.deepEqual(conditions(m), []);
     assert.deepEqual(m.errors, []);
   }));
 
