@@ -19,6 +19,7 @@ import { startHousekeeping } from './housekeeping.ts';
 import { createImagePuller } from './images.ts';
 import { applyKernelSettings } from './kernel-settings.ts';
 import { Lifetime } from './lifetime.ts';
+import { checkMachine } from './machine-check.ts';
 import { PrometheusMetrics } from './metrics.ts';
 import { startNodeCare } from './node-care.ts';
 import { detectCgroup, NodeFactsReader } from './node-facts.ts';
@@ -70,6 +71,7 @@ export class Agent {
   async run({ signal, onReady }: { readonly signal: AbortSignal; readonly onReady: () => void }): Promise<void> {
     const { config, warnings } = this.#options.loaded;
     for (const warning of warnings) this.#deps.logger.warn(warning);
+    await checkMachine(config);
     for (const folder of [config.rootDir, config.podLogsDir]) await mkdir(folder, { recursive: true, mode: 0o750 });
     // The first process of a Pod with a user namespace, who is nobody here, must get to its root through it.
     await mkdir(config.runDir, { recursive: true, mode: 0o711 });
