@@ -12,6 +12,7 @@ const checks = [
   ['format and lint', bin('biome'), ['ci', '--reporter=summary', 'src', 'test', 'scripts', 'bench']],
   ['promise rules', bin('oxlint'), ['--type-aware', '--quiet', 'src', 'test', 'scripts', 'bench']],
   ['architecture', node, ['--test', '--test-reporter=dot', 'test/architecture.test.ts']],
+  ['conformance', node, ['scripts/generate-conformance.ts', '--check']],
   ['unused code', bin('knip'), []],
 ];
 

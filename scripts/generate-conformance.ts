@@ -30,7 +30,7 @@ const parts = [
 ];
 /** Which of two scenarios of one number is meant. */
 const isOfHttp = (file: string): boolean =>
-  /^(src\/(server|config|cli)\/|test\/integration\/(?!logind)|test\/e2e\/(kubectl|cluster))|\/http\.txt$/.test(file);
+  /^(src\/(server|config|cli)\/|test\/integration\/(?!logind)|test\/e2e\/(kubectl|cluster|client))|\/http\.txt$/.test(file);
 const keyOf = (number: string, file: string): string => (isOfHttp(file) && /^C-[3-5]/.test(number) ? `http ${number}` : number);
 
 /** A citation of more numbers than this at once cannot be true. */
@@ -107,7 +107,10 @@ function differences(): Map<string, string> {
   const differs = new Map<string, string>();
   for (const line of read('docs/differences-from-kubelet.md').split('\n')) {
     const [, rules = '', , pinpod = ''] = line.split('|').map((cell) => cell.trim());
-    for (const key of keysIn(rules, 'docs/differences-from-kubelet.md')) differs.set(key, pinpod);
+    for (const key of keysIn(rules, 'docs/differences-from-kubelet.md')) {
+      const before = differs.get(key);
+      differs.set(key, before === undefined ? pinpod : `${before}; ${pinpod}`);
+    }
   }
   return differs;
 }

@@ -37,7 +37,7 @@ function setUp({ isEnforced = true } = {}) {
   return { clock, events, calls, faults, node, setActive };
 }
 
-test('the tree once, the QoS classes every minute (L-301)', async () => {
+test('the tree once, the QoS classes every minute (L-301, S-438)', async () => {
   const { clock, calls, events, node, setActive } = setUp();
   const stop = new AbortController();
   await node.start();
