@@ -193,6 +193,14 @@ test('C-370 the sandbox has totals without overhead, and the overhead beside the
   assert.deepEqual(sandboxOverhead(spec([buildContainer()]), buildNode()), {});
 });
 
+test('L-251 the sandbox and its overhead are killed as a whole, too', () => {
+  const given = spec([withResources('a', both('1', '1Gi'))], { overhead: { cpu: '250m' } });
+  const node = buildNode({ singleProcessOomKill: false, cgroup: { ...buildNode().cgroup, version: 2 } });
+  assert.deepEqual(sandboxResources(given, node).unified, { 'memory.oom.group': '1' });
+  assert.deepEqual(sandboxOverhead(given, node).unified, { 'memory.oom.group': '1' });
+  assert.deepEqual(sandboxOverhead(spec([buildContainer()]), node), {});
+});
+
 for (const [title, given, expected] of [
   ['Guaranteed', spec([withResources('a', both('1', '1Gi'))]), gib],
   ['Burstable, every container limited', spec([withResources('a', { limits: { memory: '1Gi' } })]), gib],

@@ -4,6 +4,31 @@ import { buildPod } from '../../test/support/pods.ts';
 import type { PodSpec } from '../api/gen/kubernetes.ts';
 import { refusedSysctl } from './sysctls.ts';
 
+test('L-269 the settings that are safe, and since which kernel', () => {
+  const since: Readonly<Record<string, string>> = {
+    'kernel.shm_rmid_forced': '',
+    'net.ipv4.ip_local_port_range': '',
+    'net.ipv4.tcp_syncookies': '',
+    'net.ipv4.ping_group_range': '',
+    'net.ipv4.ip_unprivileged_port_start': '',
+    'net.ipv4.ip_local_reserved_ports': '3.16',
+    'net.ipv4.tcp_keepalive_time': '4.5',
+    'net.ipv4.tcp_fin_timeout': '4.6',
+    'net.ipv4.tcp_keepalive_intvl': '4.5',
+    'net.ipv4.tcp_keepalive_probes': '4.5',
+    'net.ipv4.tcp_rmem': '4.15',
+    'net.ipv4.tcp_wmem': '4.15',
+  };
+  const isSafe = (name: string, kernelRelease: string): boolean => {
+    const { spec } = buildPod({ securityContext: { sysctls: [{ name, value: '1' }] } });
+    return refusedSysctl(spec, { allowedUnsafe: [], kernelRelease }) === undefined;
+  };
+  for (const [name, kernel] of Object.entries(since)) {
+    assert.ok(isSafe(name, `${kernel === '' ? '3.0' : kernel}.0`), name);
+    if (kernel !== '') assert.ok(!isSafe(name, '3.15.0'), name);
+  }
+});
+
 const host: Partial<PodSpec> = { hostNetwork: true };
 for (const [name, spec, allowedUnsafe, kernelRelease, expected] of [
   ['net.ipv4.tcp_syncookies', {}, [], '6.1.0', undefined],
