@@ -8,8 +8,9 @@ import { after, before, describe, it } from 'node:test';
 import type { Node, PodSpec } from '../../src/api/gen/kubernetes.ts';
 import { runProgram } from '../../src/std/process.ts';
 import { offlineImages, whyNoContainerd } from '../support/containerd.ts';
+import { Kubectl, whyNoKubectl } from '../support/kubectl.ts';
 import { PrivateBus, whyNoBus } from '../support/private-bus.ts';
-import { eventually, options, TestAgent } from '../support/test-agent.ts';
+import { eventually, nodeName, options, TestAgent } from '../support/test-agent.ts';
 
 const forever = 'trap "exit 0" TERM; while :; do sleep 1000 & wait; done';
 /** Uses up its whole grace. */
@@ -76,6 +77,11 @@ describe('the node as a whole', { skip, timeout: 240_000 }, () => {
       (await agent.events('second')).join('\n'),
       /^OutOfcpu: Node didn't have enough resource: cpu, requested: \d+, used: \d+, capacity: \d+$/m,
     );
+    if (whyNoKubectl() === undefined) {
+      const kubectl = new Kubectl(agent.kubeconfig);
+      assert.match((await kubectl.run(['get', 'pods', '--no-headers'])).out, /^second-\S+\s+0\/1\s+OutOfcpu\s/m);
+      assert.match((await kubectl.run(['describe', 'pod', `second-${nodeName}`])).out, /^Reason:\s+OutOfcpu$/m);
+    }
     agent.remove('first.json');
     await agent.ready('second');
     agent.remove('second.json');
