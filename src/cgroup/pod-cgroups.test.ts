@@ -186,6 +186,32 @@ test('L-292 an agent that died before the limits were written writes them the ne
   assert.equal(files.files.get('/sys/kubepods/poduid-1/memory.max'), bytes);
 });
 
+test('L-292 the limits of a cgroup in use stay as they are', async () => {
+  const { cgroups, files, node } = setup(v2Layout);
+  assert.equal(await cgroups.ensure(guaranteed, node), false);
+  files.writes.length = 0;
+  assert.equal(await cgroups.ensure(guaranteed, node, { isInUse: true }), true);
+  assert.deepEqual(files.writes, []);
+});
+
+for (const [layout, driver, lifted, set] of [
+  [v1Layout, 'cgroupfs', ['cpu.cfs_quota_us=-1', 'memory.limit_in_bytes=-1'], ['cpu.cfs_quota_us=50000', `memory.limit_in_bytes=${bytes}`]],
+  [v2Layout, 'cgroupfs', ['cpu.max=max 100000', 'memory.max=max'], ['cpu.max=50000 100000', `memory.max=${bytes}`]],
+] as const) {
+  test(`L-518 while containers are resized the Pod has no limit, on v${layout.version}`, async () => {
+    const { cgroups, files, node } = setup(layout, driver);
+    await cgroups.ensure(guaranteed, node);
+    const written = (): readonly string[] =>
+      files.writes.flatMap((write) => (/quota|cpu\.max|memory\./.test(write) ? [write.slice(write.lastIndexOf('/') + 1)] : []));
+    files.writes.length = 0;
+    await cgroups.beginResize(guaranteed, node);
+    assert.deepEqual(written(), lifted);
+    files.writes.length = 0;
+    await cgroups.endResize(guaranteed, node);
+    assert.deepEqual(written(), set);
+  });
+}
+
 test('L-299, C-374 a Pod cgroup missing in one hierarchy does not exist', async () => {
   const { cgroups, files, node } = setup(v1Layout);
   await cgroups.ensure(guaranteed, node);

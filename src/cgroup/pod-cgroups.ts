@@ -19,7 +19,6 @@ import {
   cgroupFiles,
   explicitPodCgroupValues,
   kubepodsCgroupValues,
-  largerValues,
   podCgroupValues,
   qosCgroupValues,
 } from './values.ts';
@@ -84,11 +83,13 @@ export class PodCgroups {
   }
 
   /**
-   * Makes the Pod's cgroup with its limits before its sandbox (L-292). Limits are written again to one that exists: the
-   * agent may have died between the two. Answers whether it was there.
+   * Makes the Pod's cgroup with its limits before its sandbox (L-292). Limits are written again to one that exists, since
+   * the agent may have died between the two, but not while the Pod's containers run in it: that is a resize. Answers
+   * whether it was there.
    */
-  async ensure(pod: Pod, node: NodeFacts): Promise<boolean> {
+  async ensure(pod: Pod, node: NodeFacts, { isInUse }: { readonly isInUse: boolean } = { isInUse: false }): Promise<boolean> {
     const wasThere = await this.exists(pod);
+    if (wasThere && isInUse) return true;
     const name = podCgroup(pod, this.#cgroup.root);
     const values = podCgroupValues(pod.spec, node);
     await this.#startSlice(name, values);
@@ -97,9 +98,12 @@ export class PodCgroups {
     return wasThere;
   }
 
-  /** Makes room for containers that go from the resources of `from` to the Pod's own (L-518); `endResize` takes it back. */
-  async beginResize(pod: Pod, from: PodSpec, node: NodeFacts): Promise<void> {
-    await this.#set(pod, largerValues(explicitPodCgroupValues(from, node), explicitPodCgroupValues(pod.spec, node)));
+  /**
+   * Lifts the Pod's limits while its containers get others (L-518): no child may have more than its parent, and nobody
+   * need know what they had. `endResize` sets them as they are to be.
+   */
+  async beginResize(pod: Pod, node: NodeFacts): Promise<void> {
+    await this.#set(pod, { ...explicitPodCgroupValues(pod.spec, node), cpuQuotaUs: -1, memoryLimitBytes: -1 });
   }
 
   async endResize(pod: Pod, node: NodeFacts): Promise<void> {

@@ -63,17 +63,6 @@ export function explicitPodCgroupValues(spec: PodSpec, node: NodeFacts): CgroupV
   return { ...values, cpuQuotaUs: quota, cpuPeriodUs: node.cpuCfsQuotaPeriodUs, memoryLimitBytes };
 }
 
-/** For the time while containers go from `a` to `b`: no child may have more than its parent (L-518). */
-export function largerValues(a: CgroupValues, b: CgroupValues): CgroupValues {
-  const larger = (x = -1, y = -1): number => (x < 0 || y < 0 ? -1 : Math.max(x, y));
-  return {
-    ...b,
-    cpuShares: Math.max(a.cpuShares ?? 0, b.cpuShares ?? 0),
-    cpuQuotaUs: larger(a.cpuQuotaUs, b.cpuQuotaUs),
-    memoryLimitBytes: larger(a.memoryLimitBytes, b.memoryLimitBytes),
-  };
-}
-
 /** L-301: of the class as a whole, from the Pods that are active in it. */
 export function qosCgroupValues(qos: Exclude<QosClass, 'Guaranteed'>, active: readonly PodSpec[], node: NodeFacts): CgroupValues {
   const members = active.filter((spec) => qosClass(spec) === qos);

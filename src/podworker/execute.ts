@@ -79,8 +79,9 @@ export class PodExecutor {
   }
 
   readonly #executors: Executors = {
-    CreatePodCgroup: async () => {
-      return { kind: 'done', wasMissing: !(await this.#deps.cgroups.ensure(this.#pod(), await this.#deps.node())) };
+    CreatePodCgroup: async ({ hasRunning }) => {
+      const wasThere = await this.#deps.cgroups.ensure(this.#pod(), await this.#deps.node(), { isInUse: hasRunning });
+      return { kind: 'done', wasMissing: !wasThere };
     },
     SetUpVolumes: async (_action, { signal }) => {
       await this.#deps.volumes.setUp(this.#pod(), await this.#deps.node(), { signal });
@@ -209,13 +210,12 @@ export class PodExecutor {
   async #resize(changes: readonly ContainerResize[], signal: AbortSignal): Promise<void> {
     const { cgroups, events, runtime } = this.#deps;
     const pod = withResources(this.#pod(), new Map(changes.map(({ container, to }) => [container, to])));
-    const from = withResources(pod, new Map(changes.map((change) => [change.container, change.from])));
     const node = await this.#deps.node();
     for (const { container, containerId } of changes) {
       const wanted = containerResources(pod.spec, findContainer(pod, container), node);
       await this.#checkUsage(container, containerId, wanted.memoryLimitBytes, signal);
     }
-    await cgroups.beginResize(pod, from.spec, node);
+    await cgroups.beginResize(pod, node);
     for (const { container, containerId } of changes) {
       const resources = updateOf(containerResources(pod.spec, findContainer(pod, container), node));
       await runtime.updateContainerResources({ containerId, resources }, { signal });

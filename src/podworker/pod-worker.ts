@@ -160,7 +160,7 @@ export class PodWorker {
   async #recall(): Promise<void> {
     const last = await this.#deps.lastStatus.load(this.#desired);
     if (last === undefined) return;
-    this.#memory = { ...this.#memory, status: last.status };
+    this.#memory = { ...this.#memory, status: last.status, resized: new Map(Object.entries(last.resized)) };
     this.#pod = withResourcesOf(this.#desired, last.spec);
     this.#allocate();
   }
@@ -213,7 +213,8 @@ export class PodWorker {
     // What was evicted or shut down is to start again after a restart of the agent (D4).
     if (work.state !== 'sync' && work.cause.kind === 'disrupted') return;
     this.#kept = text;
-    await this.#deps.lastStatus.save(this.#pod, status);
+    const { resized } = this.#memory;
+    await this.#deps.lastStatus.save(this.#pod, { status, spec: this.#pod.spec, resized: Object.fromEntries(resized) });
   }
 
   #plan(observed: ObservedPod): Plan {

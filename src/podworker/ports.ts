@@ -1,6 +1,6 @@
 // What the executor asks of the stages beside the pipe; image/, volume/ and cgroup/ implement it.
 import type { EventObject } from '../api/events.ts';
-import type { Container, PodSpec, PodStatus } from '../api/gen/kubernetes.ts';
+import type { Container, PodSpec, PodStatus, ResourceRequirements } from '../api/gen/kubernetes.ts';
 import type { Pod } from '../api/pod.ts';
 import type { EnvFiles } from '../pod/environment.ts';
 import type { NodeFacts } from '../pod/node-facts.ts';
@@ -56,10 +56,10 @@ export interface UserNamespacePort {
 }
 
 export interface CgroupPort {
-  /** Answers whether it was there. */
-  ensure(pod: Pod, node: NodeFacts): Promise<boolean>;
-  /** Makes room for containers that go from the resources of `from` to the Pod's own; `endResize` takes it back. */
-  beginResize(pod: Pod, from: PodSpec, node: NodeFacts): Promise<void>;
+  /** Answers whether it was there. Limits of one that is in use stay as they are. */
+  ensure(pod: Pod, node: NodeFacts, state: { readonly isInUse: boolean }): Promise<boolean>;
+  /** Lifts the Pod's limits while its containers get others; `endResize` sets them as they are to be. */
+  beginResize(pod: Pod, node: NodeFacts): Promise<void>;
   endResize(pod: Pod, node: NodeFacts): Promise<void>;
   remove(podUid: string, options: CallOptions): Promise<void>;
 }
@@ -72,13 +72,20 @@ export interface ProbePort {
   results(podUid: string): ProbeResults;
 }
 
+export interface LastStatus {
+  readonly status: PodStatus;
+  /** With the resources the Pod was given. */
+  readonly spec: PodSpec;
+  /** What containers were given while they ran, by id (L-518). */
+  readonly resized: Readonly<Record<string, ResourceRequirements>>;
+}
+
 /**
  * The status last published of each Pod, over restarts of the agent (D2). It may be lost at any moment; then `started`
  * and `ready` wait for the next probes (L-407).
  */
 export interface LastStatusPort {
-  /** With the spec the Pod had then: its resources are those it was given. */
-  load(pod: Pod): Promise<{ readonly status: PodStatus; readonly spec: PodSpec } | undefined>;
+  load(pod: Pod): Promise<LastStatus | undefined>;
   /** Never rejects: a status that cannot be kept is only a comfort lost. */
-  save(pod: Pod, status: PodStatus): Promise<void>;
+  save(pod: Pod, last: LastStatus): Promise<void>;
 }

@@ -23,15 +23,16 @@ test('a status is there again in the next life of the agent (D2)', async () => {
   const { folder, files } = await setup();
   const pod = buildPod({}, { uid: 'uid-1' });
   assert.equal(await files().load(pod), undefined);
-  await files().save(pod, { phase: 'Running', podIP: '192.0.2.1' });
-  assert.deepEqual(await files().load(pod), { spec: pod.spec, status: { phase: 'Running', podIP: '192.0.2.1' } });
+  const last = { spec: pod.spec, status: { phase: 'Running', podIP: '192.0.2.1' }, resized: { c1: { limits: { cpu: '1' } } } };
+  await files().save(pod, last);
+  assert.deepEqual(await files().load(pod), last);
   assert.deepEqual(await readdir(folder), ['status.json']);
 });
 
 test('a finished Pod whose spec is another now has none (D4)', async () => {
   const { files } = await setup();
   const pod = buildPod({}, { uid: 'uid-1' });
-  await files().save(pod, { phase: 'Failed' });
+  await files().save(pod, { spec: pod.spec, status: { phase: 'Failed' }, resized: {} });
   assert.deepEqual((await files().load(pod))?.status, { phase: 'Failed' });
   assert.equal(await files().load(buildPod({ hostname: 'other' }, { uid: 'uid-1' })), undefined);
 });
@@ -44,6 +45,6 @@ test('a damaged file counts for nothing, and a folder that is gone does not come
     assert.equal(await files().load(pod), undefined, text);
   }
   await rm(folder, { recursive: true });
-  await files().save(pod, { phase: 'Running' });
+  await files().save(pod, { spec: pod.spec, status: { phase: 'Running' }, resized: {} });
   await assert.rejects(readdir(folder), { code: 'ENOENT' });
 });

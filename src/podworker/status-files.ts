@@ -1,19 +1,13 @@
 // Keeps the status last published of each Pod beside the Pod's other files, so that `started`, `ready`, transition times
 // and last states do not start over with the agent (D2). The file goes with the Pod's folder and never brings one back.
 import { readFile, rename, writeFile } from 'node:fs/promises';
-import type { PodStatus } from '../api/gen/kubernetes.ts';
 import { formatPod, type Pod } from '../api/pod.ts';
 import { messageOf, systemCode } from '../std/errors.ts';
 import type { Logger } from '../std/log.ts';
-import type { LastStatusPort } from './ports.ts';
+import type { LastStatus, LastStatusPort } from './ports.ts';
 
 export interface StatusFilesOptions {
   readonly rootDir: string;
-}
-
-interface SavedStatus {
-  readonly spec: Pod['spec'];
-  readonly status: PodStatus;
 }
 
 /** `<root>/pods/<uid>/status.json`. Not synced: after a power cut no container of it runs any more. */
@@ -26,13 +20,14 @@ export class StatusFiles implements LastStatusPort {
     this.#log = deps.log;
   }
 
-  async load(pod: Pod): Promise<SavedStatus | undefined> {
+  async load(pod: Pod): Promise<LastStatus | undefined> {
     const path = this.#path(pod);
     try {
-      const { spec, status } = JSON.parse(await readFile(path, 'utf8')) as SavedStatus;
+      const last = JSON.parse(await readFile(path, 'utf8')) as LastStatus;
+      const { spec, status } = last;
       const isOver = status.phase === 'Failed' || status.phase === 'Succeeded';
       // A finished Pod whose manifest asks for something else now is not finished any more (D4).
-      return isOver && JSON.stringify(spec) !== JSON.stringify(pod.spec) ? undefined : { spec, status };
+      return isOver && JSON.stringify(spec) !== JSON.stringify(pod.spec) ? undefined : last;
     } catch (error) {
       if (systemCode(error) !== 'ENOENT')
         this.#log.warn('last status of the pod not read', { pod: formatPod(pod), error: messageOf(error) });
@@ -40,11 +35,10 @@ export class StatusFiles implements LastStatusPort {
     }
   }
 
-  async save(pod: Pod, status: PodStatus): Promise<void> {
+  async save(pod: Pod, last: LastStatus): Promise<void> {
     const path = this.#path(pod);
-    const saved: SavedStatus = { spec: pod.spec, status };
     try {
-      await writeFile(`${path}.new`, JSON.stringify(saved), { mode: 0o600 });
+      await writeFile(`${path}.new`, JSON.stringify(last), { mode: 0o600 });
       await rename(`${path}.new`, path);
     } catch (error) {
       // Without its folder the Pod has not begun, or is over.

@@ -20,6 +20,7 @@ import { HookRunner } from '../../src/podworker/hooks.ts';
 import { Leftovers } from '../../src/podworker/leftovers.ts';
 import { LogDirectories } from '../../src/podworker/log-directories.ts';
 import { PodWorkers } from '../../src/podworker/pod-workers.ts';
+import type { LastStatus } from '../../src/podworker/ports.ts';
 import type { Runtime } from '../../src/runtime/runtime.ts';
 import { StatusStore } from '../../src/status/status-store.ts';
 import { TaskGroup } from '../../src/std/async.ts';
@@ -78,7 +79,7 @@ export class PodMachine {
   readonly volumes = new Set<string>();
   readonly cgroups = new Set<string>();
   /** The status last kept of each Pod, by UID. */
-  readonly lastStatus = new Map<string, { readonly status: PodStatus; readonly spec: PodSpec }>();
+  readonly lastStatus = new Map<string, LastStatus>();
   /** What the agent keeps of the Pods that the node ended. */
   disrupted: unknown;
   /** How often the volumes of a Pod were set up, by UID. */
@@ -266,8 +267,7 @@ export class PodMachine {
         }),
         lastStatus: {
           load: async ({ metadata: { uid } }) => this.lastStatus.get(uid),
-          save: async ({ metadata: { uid }, spec }, kept) =>
-            void (this.volumes.has(uid) && this.lastStatus.set(uid, { status: kept, spec })),
+          save: async ({ metadata: { uid } }, kept) => void (this.volumes.has(uid) && this.lastStatus.set(uid, kept)),
         },
         readTerminationMessage: async () => '',
         status,
