@@ -147,6 +147,7 @@ export async function createPodEngine(options: PodEngineOptions, deps: PodEngine
     { nodeName: config.nodeName },
     {
       ...{ prober, planOptions, readTerminationMessage, events, clock, logger, status: deps.status },
+      resyncMs: () => reload.config.syncFrequencyMs,
       desired: () => podConfig.desired(),
       hasSeen: (source) => podConfig.hasSeen(source),
       podUids: () => pleg.podUids(),

@@ -289,6 +289,13 @@ volumeStatsAggPeriod: 0s
     ]);
   });
 
+  it('H-328: settings that are checked though nothing here looks at them are named, too, unless they have their default', () => {
+    const file = `${kubelet}maxOpenFiles: 5\nmemorySwap: {swapBehavior: NoSwap}\nenableSystemLogQuery: true\n`;
+    assert.deepEqual(load({ file, flags: { 'lock-file': ['/l'] } }).warnings, [
+      'accepted, but without effect here: enableSystemLogQuery, maxOpenFiles, --lock-file',
+    ]);
+  });
+
   describe('flags of every kind', () => {
     const rows: readonly (readonly [string, readonly string[], keyof AgentConfig, unknown])[] = [
       ['manifest-url-header', ['a:hello,b:again', 'a:more:colons'], 'staticPodUrlHeaders', { a: ['hello', 'more:colons'], b: ['again'] }],

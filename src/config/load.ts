@@ -2,6 +2,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { dirname, isAbsolute, join, resolve } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 
 import { ConfigError, messageOf } from '../std/errors.ts';
 import type { AgentConfig } from './agent-config.ts';
@@ -104,7 +105,21 @@ export function loadConfig(input: ConfigInput): LoadedConfig {
   if (loaded.config.serverTlsBootstrap && loaded.config.kubeconfig === undefined) {
     findings.warnings.push('serverTLSBootstrap: no client provided, nobody signs a serving certificate: a self-signed one is used');
   }
+  const inert = inertSettings(loaded.config, written);
+  if (inert.length > 0) findings.warnings.push(`accepted, but without effect here: ${inert.join(', ')}`);
   return { ...loaded, warnings: findings.warnings, files };
+}
+
+/** What somebody set to something else than its default although nothing here looks at it, as they wrote it. */
+function inertSettings(config: AgentConfig, written: WrittenSettings): readonly string[] {
+  const resolved = { get: <K extends keyof AgentConfig>(key: K) => config[key], isSet: () => false, hostName: '' };
+  return settingKeys
+    .filter((key) => !settings[key].hasEffect && written[key] !== undefined)
+    .filter((key) => !isDeepStrictEqual(config[key], settings[key].default(resolved)))
+    .map((key) => {
+      const origin = written[key]?.origin;
+      return origin?.kind === 'flag' ? `--${origin.flag}` : (settings[key].field?.path ?? key);
+    });
 }
 
 interface Written {

@@ -56,12 +56,13 @@ export function configurationReference(): string {
     settingKeys
       .filter((key) => settings[key].field?.document === document)
       .map((key) => {
-        const { field, flags, kind, help, reload, environment }: Setting<unknown> = settings[key];
+        const { field, flags, kind, help, hasEffect, reload, environment }: Setting<unknown> = settings[key];
+        const words = hasEffect ? help : `${help} (without effect here)`;
         const written = [
           ...flags.map(({ name }) => (name.length === 1 ? `\`-${name}\`` : `\`--${name}\``)),
           ...(environment === undefined ? [] : [`\`$${environment}\``]),
         ];
-        return `| ${field === undefined ? '–' : `\`${field.path}\``} | ${written.join(' ') || '–'} | ${kind.name} | ${preset(key)} | ${help.replaceAll('|', '\\|').replaceAll('<', '\\<')} | ${reload === 'live' ? 'yes' : ''} |`;
+        return `| ${field === undefined ? '–' : `\`${field.path}\``} | ${written.join(' ') || '–'} | ${kind.name} | ${preset(key)} | ${words.replaceAll('|', '\\|').replaceAll('<', '\\<')} | ${reload === 'live' ? 'yes' : ''} |`;
       })
       .join('\n');
   const table = (document: 'kubelet' | 'agent' | undefined): string =>

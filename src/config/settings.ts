@@ -29,6 +29,8 @@ export interface Setting<T> {
   readonly default: (resolved: Resolved) => T;
   /** Zero and the empty string count as unset, as in the kubelet's defaulting (C-485). */
   readonly zeroIsUnset: boolean;
+  /** Whether anything here looks at it; if not, a value other than the default is worth a warning (H-328). */
+  readonly hasEffect: boolean;
   /** `live`: SIGHUP applies a new value; `restart`: it waits for the next start. */
   readonly reload: 'live' | 'restart';
   readonly help: string;
@@ -45,6 +47,7 @@ interface Row<T> {
   readonly default: T | ((resolved: Resolved) => T);
   readonly zeroIsUnset?: boolean;
   readonly live?: boolean;
+  readonly inert?: boolean;
   readonly help: string;
 }
 
@@ -69,6 +72,7 @@ function setting<T>(row: Row<T>): Setting<T> {
     // No setting's value is itself a function.
     default: typeof preset === 'function' ? (preset as (resolved: Resolved) => T) : () => preset,
     zeroIsUnset: row.zeroIsUnset ?? false,
+    hasEffect: row.inert !== true,
     reload: row.live === true ? 'live' : 'restart',
     help: row.help,
   };
@@ -310,6 +314,7 @@ const rows: Rows = {
     kubelet: 'syncFrequency',
     flag: '!sync-frequency',
     ...every(minuteMs),
+    live: true,
     help: 'how often a Pod is looked at without a reason',
   },
 
@@ -435,12 +440,14 @@ const rows: Rows = {
     kind: kinds.oneOf('NeverVerifyPreloadedImages', 'NeverVerify', 'NeverVerifyAllowlistedImages', 'AlwaysVerify'),
     default: 'NeverVerifyPreloadedImages',
     zeroIsUnset: true,
+    inert: true,
     help: 'for which present images credentials are checked',
   },
   preloadedImagesVerificationAllowlist: {
     kubelet: 'preloadedImagesVerificationAllowlist',
     kind: kinds.list(kinds.text),
     default: empty,
+    inert: true,
     help: 'images whose credentials are not checked',
   },
   imageCredentialProviderConfig: {
@@ -633,6 +640,7 @@ const rows: Rows = {
     kubelet: 'memoryThrottlingFactor',
     kind: kinds.decimal(0, 1),
     default: 0.9,
+    inert: true,
     help: 'share of the limit at which memory.high throttles',
   },
   memoryReservationPolicy: {
@@ -640,6 +648,7 @@ const rows: Rows = {
     kind: kinds.oneOf('None', 'TieredReservation'),
     default: 'None',
     zeroIsUnset: true,
+    inert: true,
     help: 'how memory requests are protected',
   },
   failCgroupV1: { kubelet: 'failCgroupV1', flag: 'fail-cgroupv1', ...bool(false), help: 'do not start on a machine with cgroup v1' },
@@ -649,6 +658,7 @@ const rows: Rows = {
     kind: kinds.oneOf('NoSwap', 'LimitedSwap'),
     default: 'NoSwap',
     zeroIsUnset: true,
+    inert: true,
     help: 'whether containers may swap',
   },
   kernelSettings: {
@@ -848,11 +858,12 @@ const rows: Rows = {
   },
   enableDebugFlagsHandler: { kubelet: 'enableDebugFlagsHandler', ...bool(true), help: '/debug/flags/v' },
   enableSystemLogHandler: { kubelet: 'enableSystemLogHandler', ...bool(true), help: '/logs/' },
-  enableSystemLogQuery: { kubelet: 'enableSystemLogQuery', ...bool(false), help: "queries of services' logs" },
+  enableSystemLogQuery: { kubelet: 'enableSystemLogQuery', ...bool(false), inert: true, help: "queries of services' logs" },
   streamingConnectionIdleTimeoutMs: {
     kubelet: 'streamingConnectionIdleTimeout',
     flag: '!streaming-connection-idle-timeout',
     ...every(4 * 60 * minuteMs),
+    inert: true,
     help: 'an idle stream is closed after this long',
   },
 
@@ -917,10 +928,23 @@ const rows: Rows = {
     kind: kinds.integer(0, Number.MAX_SAFE_INTEGER),
     default: 1_000_000,
     zeroIsUnset: true,
+    inert: true,
     help: "of the agent's process",
   },
-  lockFile: { flag: 'lock-file', kind: kinds.path, default: undefined, zeroIsUnset: true, help: 'waits for this lock at start' },
-  exitOnLockContention: { flag: 'exit-on-lock-contention', ...bool(false), help: 'ends when another process opens the lock file' },
+  lockFile: {
+    flag: 'lock-file',
+    kind: kinds.path,
+    default: undefined,
+    zeroIsUnset: true,
+    inert: true,
+    help: 'waits for this lock at start',
+  },
+  exitOnLockContention: {
+    flag: 'exit-on-lock-contention',
+    ...bool(false),
+    inert: true,
+    help: 'ends when another process opens the lock file',
+  },
   featureGates: { kubelet: 'featureGates', flag: 'feature-gates', kind: kinds.mapOf(kinds.bool), default: none, help: 'Gate=true|false' },
   demo: { agent: 'demo', flag: 'demo', ...bool(false), help: 'leave nothing behind when the agent stops: containers end with it' },
 };

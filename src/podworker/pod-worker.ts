@@ -28,6 +28,8 @@ export interface PodWorkerDeps {
   readonly executor: { execute(action: Action, options: CallOptions): Promise<ActionOutcome> };
   readonly prober: ProbePort;
   readonly planOptions: () => PlanOptions;
+  /** How long a Pod is left alone at most (L-042); a minute when absent. */
+  readonly resyncMs?: () => number;
   readonly lastStatus: LastStatusPort;
   /** Why the Pod may not have the resources it asks for now; undefined when it may (L-517). */
   readonly resizeRefusal: (pod: Pod) => ResizePending | undefined;
@@ -253,7 +255,7 @@ export class PodWorker {
     const wanted = new Map(plan.actions.map((action) => [actionKey(action), action]));
     for (const [key, running] of this.#running) if (!wanted.has(key)) running.cancel();
     for (const [key, action] of wanted) if (!this.#running.has(key)) this.#start(key, action, signal);
-    return Math.min(plan.wakeAt ?? Number.POSITIVE_INFINITY, clock.now() + resyncMs);
+    return Math.min(plan.wakeAt ?? Number.POSITIVE_INFINITY, clock.now() + (this.#deps.resyncMs?.() ?? resyncMs));
   }
 
   #start(key: string, action: Action, signal: AbortSignal): void {
