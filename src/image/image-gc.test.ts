@@ -80,7 +80,7 @@ function setUp(
   return { clock, events, gc, removed, counted, refuses, state, put, use };
 }
 
-test('over the high threshold, unused images go, least recently used first, down to the low one (C-382, L-374 … L-376)', async () => {
+test('over the high threshold, unused images go, least recently used first, down to the low one (C-382, L-374 … L-376, H-395)', async () => {
   const { clock, gc, removed, state, put, use, counted } = setUp();
   put(image('never'), image('old'), image('recent'), image('running'), image('pinned', { pinned: true }));
   use('old', 'recent', 'running');

@@ -18,12 +18,19 @@ function world(options: FakeRuntimeOptions & PlegOptions = {}) {
   const ends = new AbortController();
   const o = { signal: ends.signal };
   const changes: string[] = [];
+  const counted: string[] = [];
   let recoveries = 0;
   const pleg = new Pleg(options, {
     runtime,
     clock,
     logger: silentLogger,
-    metrics: noMetrics,
+    metrics: {
+      ...noMetrics,
+      counter: ({ name }) => ({
+        inc: () => void counted.push(name.replace('kubelet_evented_pleg_connection_', '')),
+        remove: () => undefined,
+      }),
+    },
     onChange: (podUid) => changes.push(podUid),
     onRecovered: () => {
       recoveries += 1;
@@ -38,6 +45,7 @@ function world(options: FakeRuntimeOptions & PlegOptions = {}) {
     woken(): readonly string[] {
       return [...new Set(changes.splice(0))];
     },
+    counted,
     recoveries: () => recoveries,
     relists: () => runtime.calls.filter(({ method, args }) => method === 'listPodSandboxes' && args.length === 0).length,
     async pod(uid: string, attempt = 0): Promise<{ readonly sandboxId: string; readonly containerId: string }> {
@@ -135,7 +143,7 @@ describe('Pleg with events', () => {
     });
   });
 
-  it('relists after every break and reconnect, and wakes who changed meanwhile (L-105, C-318)', async () => {
+  it('relists after every break and reconnect, and wakes who changed meanwhile (L-105, C-318, H-386)', async () => {
     const w = world();
     const { containerId } = await w.pod('a');
     await w.pod('b');
@@ -150,6 +158,9 @@ describe('Pleg with events', () => {
       await w.clock.advance(100);
       assert.equal(w.runtime.eventSubscribers, 1);
       assert.equal(w.relists() - before, 1);
+      await w.pod('c');
+      await settle();
+      assert.deepEqual(w.counted, ['success_count', 'error_count', 'success_count'], 'only what arrives shows that a stream is open');
     });
   });
 

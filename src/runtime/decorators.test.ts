@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { it } from 'node:test';
 import { FakeClock, settle } from '../../test/support/fake-clock.ts';
 import { FakeRuntime } from '../../test/support/fake-runtime.ts';
+import { buildSandboxConfig } from '../../test/support/pods.ts';
 import { Superseded } from '../std/async.ts';
 import { RuntimeError } from '../std/errors.ts';
 import type { Labels, Metrics } from '../std/metrics.ts';
@@ -12,7 +13,7 @@ function recording() {
   const note =
     (name: string) =>
     (value: number, labels: Labels = {}): void => {
-      lines.push(`${name.replace('kubelet_runtime_operations_', '')} ${labels['operation_type']} ${value}`);
+      lines.push(`${name.replace('kubelet_runtime_operations_', '')} ${labels['operation_type'] ?? JSON.stringify(labels)} ${value}`);
     };
   const metrics: Metrics = {
     counter: ({ name }) => ({ inc: (labels, value = 1) => note(name)(value, labels), remove: () => undefined }),
@@ -39,6 +40,19 @@ it('counts and times a call (H-381, H-382)', async () => {
   release();
   assert.deepEqual(await listed, []);
   assert.deepEqual(w.lines, ['total list_containers 1', 'duration_seconds list_containers 0.25']);
+});
+
+it('times the making of a sandbox by its handler, and counts those not made (H-379, H-380)', async () => {
+  const w = world();
+  w.fake.failNext('runPodSandbox', new RuntimeError('unknown', 'no'));
+  await assert.rejects(w.runtime.runPodSandbox({ config: buildSandboxConfig(), runtimeHandler: '' }, o));
+  await w.runtime.runPodSandbox({ config: buildSandboxConfig(), runtimeHandler: '' }, o);
+  const own = w.lines.filter((line) => line.startsWith('kubelet_run_podsandbox'));
+  assert.deepEqual(own, [
+    'kubelet_run_podsandbox_errors_total {"runtime_handler":""} 1',
+    'kubelet_run_podsandbox_duration_seconds {"runtime_handler":""} 0',
+    'kubelet_run_podsandbox_duration_seconds {"runtime_handler":""} 0',
+  ]);
 });
 
 it('counts a failure of the runtime and passes it on', async () => {

@@ -182,7 +182,7 @@ describe("the kubelet's ports of the whole agent", { skip: whyNoContainerd() }, 
       assert.equal((await call(readOnly, 'GET', target)).code, 404, target);
   });
 
-  it('H-276 H-278 H-279a H-279e H-290: logs, run, checkpoint, verbosity, status', async () => {
+  it('H-276 H-278 H-279a H-279c H-279e H-290: logs, run, checkpoint, verbosity, status', async () => {
     assert.equal((await get('/containerLogs/default/web-edge1/c')).text, 'hello\n');
     const client = pairs.get('a client of the CA');
     assert.equal((await call(main, 'POST', '/run/default/web-edge1/c?cmd=echo%20hi', client)).text, 'hi\n');
@@ -196,7 +196,7 @@ describe("the kubelet's ports of the whole agent", { skip: whyNoContainerd() }, 
     assert.equal((await get('/debug/flags/v')).code, 406);
   });
 
-  it('H-201 H-241: exec as an API server asks for it, over WebSocket; the end of stdin arrives', async () => {
+  it('H-201 H-241 H-388: exec as an API server asks for it, over WebSocket; the end of stdin arrives', async () => {
     const { certificate = '', key = '' } = pairs.get('a client of the CA') ?? {};
     const target = `wss://127.0.0.1:${main}/exec/default/web-edge1/c?command=sha256sum&input=1&output=1`;
     const socket = new WebSocket(target, ['v5.channel.k8s.io'], { cert: certificate, key, rejectUnauthorized: false });
@@ -213,7 +213,7 @@ describe("the kubelet's ports of the whole agent", { skip: whyNoContainerd() }, 
     assert.match((await get('/metrics')).text, /^kubelet_websocket_streaming_requests_total\{subresource="exec"\} 1$/m);
   });
 
-  it('C-500 C-501 H-350 … H-414: the families of the kubelet, with their labels', async () => {
+  it('C-501 H-350 H-351 H-360 … H-364 H-366 H-368 H-370 … H-372 H-374 … H-376 H-378 H-379 H-381 … H-383 H-385 H-387 H-394 H-396 H-400 H-402 H-406 … H-408 H-410 H-414 H-422: the families of the kubelet, with their labels', async () => {
     const samples = await eventually(agent, 'the crash is counted', async () => {
       const { text } = await get('/metrics');
       return /^kubelet_terminated_containers_total\{.*exit_code="3"/m.test(text) ? text.split('\n') : undefined;

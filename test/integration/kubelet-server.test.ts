@@ -327,7 +327,7 @@ describe('the kubelet server', () => {
     assert.match(String((await w.main('/metrics')).headers['content-type']), /^text\/plain; version=0\.0\.4/);
   });
 
-  test('H-290 H-279e: status, flags and the verbosity of the log', async () => {
+  test('H-290 H-279c H-279e: status, flags and the verbosity of the log', async () => {
     const status = await w.main('/statusz');
     assert.match(
       status.text,
