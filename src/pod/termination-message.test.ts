@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { firstBytes, lastBytes, parseCriLogLine } from './cri-log.ts';
+import { firstBytes, lastBytes, tailOfLog } from './log-tail.ts';
 import { cutToShare, joinMessages } from './termination-message.ts';
 
 test('runtime and container speak in this order (L-475)', () => {
@@ -25,18 +25,17 @@ test('cuts keep whole characters', () => {
   assert.equal(lastBytes('aé😀z', 100), 'aé😀z');
 });
 
-test('lines of a CRI log (L-394)', () => {
+test('the last lines of a log, pieces of lines joined byte by byte (L-474)', () => {
   const time = '2026-01-02T15:04:05.123456789Z';
-  const rows: readonly (readonly [string, ReturnType<typeof parseCriLogLine>])[] = [
-    [`${time} stdout F hello world`, { time, stream: 'stdout', isPartial: false, content: 'hello world' }],
-    [`${time} stderr P part`, { time, stream: 'stderr', isPartial: true, content: 'part' }],
-    [`${time} stdout F:x  two`, { time, stream: 'stdout', isPartial: false, content: ' two' }],
-    [`${time} stdout F `, { time, stream: 'stdout', isPartial: false, content: '' }],
-    [`${time} stdout F`, { time, stream: 'stdout', isPartial: false, content: '' }],
-    [`${time} stdin F x`, undefined],
-    [`${time} stdout X x`, undefined],
-    ['{"log":"x"}', undefined],
-    ['', undefined],
-  ];
-  for (const [line, expected] of rows) assert.deepEqual(parseCriLogLine(line), expected, line);
+  const [first, second] = [Buffer.from('é').subarray(0, 1), Buffer.from('é').subarray(1)];
+  const log = Buffer.concat([
+    Buffer.from(`${time} stdout F one\n\nnonsense\n${time} stdout P caf`),
+    first,
+    Buffer.from(`\n${time} stdout F `),
+    second,
+    Buffer.from(`!\n${time} stderr F unfinished`),
+  ]);
+  assert.equal(tailOfLog(log, { maxLines: 80, maxBytes: 100 }), 'one\ncafé!\nunfinished\n');
+  assert.equal(tailOfLog(log, { maxLines: 1, maxBytes: 100 }), 'unfinished\n');
+  assert.equal(tailOfLog(log, { maxLines: 80, maxBytes: 5 }), 'shed\n');
 });

@@ -1,5 +1,5 @@
 // The last words of a container: where they are, when its log stands in for them, how much room they get (10.3).
-import { firstBytes } from './cri-log.ts';
+import { firstBytes } from './log-tail.ts';
 import { criKeys, type ObservedContainer } from './observation.ts';
 
 export const maxMessageFileBytes = 4096;

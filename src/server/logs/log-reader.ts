@@ -5,10 +5,11 @@ import { type FileHandle, open, readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { gunzip } from 'node:zlib';
+import type { LogLine } from '../../api/cri-log.ts';
 import { linkSignals } from '../../std/async.ts';
 import { type Clock, fromRfc3339, type Instant } from '../../std/clock.ts';
 import { AgentError, systemCode } from '../../std/errors.ts';
-import { detectFormat, type LogFormat, type LogLine, parseLogLine, withNanoseconds } from './log-line.ts';
+import { detectFormat, type LogFormat, parseLogLine, withNanoseconds } from './log-line.ts';
 
 export interface LogOptions {
   /** The current file; rotated ones are beside it (`0.log.20260102-150405`, `….gz`). */
