@@ -48,6 +48,7 @@ async function measure(ports: Ports, perSecond: number, seconds: number): Promis
   const durations: number[] = [];
   const results = new Map<string, number>();
   const events = new RecordedEvents();
+  let killed = 0;
   const prober = new Prober(
     { agentStartedAt: systemClock.now() },
     {
@@ -71,7 +72,9 @@ async function measure(ports: Ports, perSecond: number, seconds: number): Promis
         histogram: () => ({ observe: (value) => durations.push(value * 1000), remove: () => undefined }),
       },
       nodeAddress: () => '127.0.0.1',
-      onResult: () => undefined,
+      onResult: (uid) => {
+        for (const { liveness } of prober.results(uid).byContainerId.values()) if (liveness === 'failure') killed += 1;
+      },
     },
   );
   const probes: readonly Probe[] = [
@@ -101,6 +104,7 @@ async function measure(ports: Ports, perSecond: number, seconds: number): Promis
     probes: durations.length,
     'probes a second': (durations.length / seconds).toFixed(0),
     results: Object.fromEntries(results),
+    'containers that would be killed': killed,
     failures: [...new Set(events.lines)].slice(0, 5),
     'latency p50 / p90 / p99 / max': `${at(0.5)} / ${at(0.9)} / ${at(0.99)} / ${at(1)}`,
     'CPU of one core': `${((used.user + used.system) / 10_000 / seconds).toFixed(0)} %`,
