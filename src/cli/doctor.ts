@@ -1,5 +1,6 @@
 // `pinpod doctor`: everything that is wrong, in words, each with what to do. It asks the running agent; without one it looks
 // itself at what keeps an agent from starting.
+import { access } from 'node:fs/promises';
 import { connect } from 'node:net';
 import type { DoctorReport, Trouble, TroubleArea } from '../api/trouble.ts';
 import { ConfigError, messageOf, systemCode } from '../std/errors.ts';
@@ -56,7 +57,7 @@ async function examineAlone(target: DoctorTarget, error: CommandError, deps: Doc
   const isRefused = systemCode(error.cause) === 'EACCES';
   const advice = isRefused
     ? ''
-    : 'containers that run go on, but nothing looks after them: systemctl status pinpod, journalctl -u pinpod, or pinpod run';
+    : 'containers that run go on, but nothing looks after them: systemctl status pinpod, journalctl -u pinpod, or pinpod run; one with other folders is asked with --run-dir or --config';
   const troubles: Trouble[] = [fault('agent', isRefused ? 'not-allowed' : 'not-running', target.socketPath, messageOf(error), advice)];
   const areas: TroubleArea[] = ['agent', 'configuration'];
   for (const message of target.warnings)
@@ -69,12 +70,27 @@ async function examineAlone(target: DoctorTarget, error: CommandError, deps: Doc
       troubles.push(fault('runtime', 'unreachable', target.runtimeEndpoint, message, 'the agent waits for it: start the runtime'));
     }
   }
-  if (target.manifestPath !== undefined) {
+  const isMissing = target.manifestPath !== undefined && !(await exists(target.manifestPath));
+  if (target.manifestPath !== undefined && isMissing) {
+    areas.push('sources');
+    const hint = 'create it, or name another with staticPodPath (--pod-manifest-path)';
+    const message = 'there is no such folder or file: no Pod is wanted';
+    troubles.push({ ...fault('sources', 'missing', target.manifestPath, message, hint), severity: 'warning' });
+  } else if (target.manifestPath !== undefined) {
     areas.push('manifests');
     const hint = 'correct the manifest; the agent keeps the last good version';
     for (const problem of await deps.validate(target.manifestPath)) troubles.push(fault('manifests', 'rejected', '', problem, hint));
   }
   return { areas, troubles };
+}
+
+async function exists(file: string): Promise<boolean> {
+  try {
+    await access(file);
+    return true;
+  } catch (error) {
+    return systemCode(error) !== 'ENOENT';
+  }
 }
 
 function fault(area: TroubleArea, cause: string, object: string, message: string, advice: string): Trouble {
