@@ -45,10 +45,11 @@ describe('the server side of a WebSocket', () => {
   test('H-226: it shows life while a slow reader keeps it from reading', async (t) => {
     const { client, stream, clock } = await connection(t);
     const received: string[] = [];
-    const slow = Promise.withResolvers<void>();
+    const reader = new AbortController();
+    const slow = once(reader.signal, 'abort');
     stream.onMessage((bytes) => {
       received.push(bytes.toString());
-      return received.length === 1 ? slow.promise : undefined;
+      return received.length === 1 ? slow : undefined;
     });
     client.send(Buffer.from('first'));
     while (received.length === 0) await sleep(5);
@@ -57,7 +58,7 @@ describe('the server side of a WebSocket', () => {
     await clock.advance(10_000);
     await pong;
     assert.deepEqual(received, ['first']);
-    slow.resolve();
+    reader.abort();
     while (received.length < 2) await sleep(5);
   });
 
