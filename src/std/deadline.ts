@@ -1,5 +1,5 @@
 // A limit on how long something may take, on the clock that was handed in.
-import { Deadline, linkSignals } from './async.ts';
+import { Deadline, linkSignals, Superseded } from './async.ts';
 import type { Clock } from './clock.ts';
 
 /**
@@ -22,7 +22,7 @@ export async function withDeadline<T>(
   try {
     return await task(limited.signal);
   } finally {
-    timer.abort(undefined);
+    timer.abort(taskEnded);
     await expiry;
   }
 }
@@ -33,3 +33,6 @@ async function waitInSlices(ms: number, clock: Clock, signal: AbortSignal): Prom
   const last = Math.min(slice, 1);
   for (const part of [slice, slice, slice, slice - last, last]) await clock.sleep(part, signal);
 }
+
+/** Not left out: a reason of its own would be made each time, with a stack. */
+const taskEnded = new Superseded('the task has ended');

@@ -3,7 +3,7 @@
 import { type Channel, createChannel, createClient } from 'nice-grpc';
 import { criKeys, type ObservedContainer, type ObservedSandbox } from '../../pod/observation.ts';
 import type { ContainerConfig, ImageAuth, ImageSpec, LinuxResources, PodSandboxConfig } from '../../pod/runtime-config.ts';
-import { linkSignals } from '../../std/async.ts';
+import { linkSignals, Superseded } from '../../std/async.ts';
 import type { Clock } from '../../std/clock.ts';
 import { RuntimeError } from '../../std/errors.ts';
 import type { Logger } from '../../std/log.ts';
@@ -389,27 +389,29 @@ export class CriRuntime implements Runtime {
   /** One call with its deadline. Rejects with the caller's reason when the caller gives up, else with a RuntimeError. */
   async #call<T>(method: string, deadlineMs: number, options: CallOptions, run: (o: CallOptions) => Promise<T>): Promise<T> {
     options.signal.throwIfAborted();
-    const late = new RuntimeError('deadline-exceeded', `${method} gave no answer within ${deadlineMs / 1000}s`);
     const link = linkSignals(options.signal);
     const timer =
       deadlineMs === noDeadline
         ? Promise.resolve()
         : this.#clock.sleep(deadlineMs, link.signal).then(
-            () => link.abort(late),
+            () => link.abort(new RuntimeError('deadline-exceeded', `${method} gave no answer within ${deadlineMs / 1000}s`)),
             () => undefined,
           );
     try {
       return await run({ signal: link.signal });
     } catch (error) {
       options.signal.throwIfAborted();
-      throw link.signal.aborted ? late : toRuntimeError(error);
+      throw link.signal.aborted ? link.signal.reason : toRuntimeError(error);
     } finally {
       link[Symbol.dispose]();
-      link.abort(undefined);
+      link.abort(callEnded);
       await timer;
     }
   }
 }
+
+/** Not left out: a reason of its own would be made for each call, with a stack. */
+const callEnded = new Superseded('the call has ended');
 
 function labelSelector({ podUid }: RuntimeFilter): Readonly<Record<string, string>> {
   return podUid === undefined ? {} : { [criKeys.podUid]: podUid };
