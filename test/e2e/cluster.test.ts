@@ -428,6 +428,40 @@ describe('the agent on a real API server', { skip: missing, timeout: 900_000 }, 
     w.agent.remove('burst.json');
   });
 
+  // A file that is away for less than the agent needs to look was never away: a kubelet would restart the Pod (D1).
+  it('C-057: removed, and put back with the same content while it ends, the Pod runs again and has one mirror', async () => {
+    const spec = { ...sleeper('trap "" TERM; while true; do sleep 1; done'), terminationGracePeriodSeconds: 3 };
+    w.agent.putPod('back', spec);
+    const first = await w.running('back');
+    const startedAt = (pod: Pod): string | undefined => pod.status?.containerStatuses?.[0]?.state?.running?.startedAt;
+    w.agent.remove('back.json');
+    await w.agent.until('back', 'ending', (pod) => pod.metadata?.deletionTimestamp !== undefined);
+    w.agent.putPod('back', spec);
+    const mirror = await w.until('back', 'restarted', (m) => isReady(m) && startedAt(m) !== startedAt(first));
+    assertValid(mirror, await w.get<Node>(paths.node(nodeName)));
+    assert.equal(mirror.metadata?.annotations?.['kubernetes.io/config.hash'], first.metadata?.annotations?.['kubernetes.io/config.hash']);
+    w.agent.remove('back.json');
+    await w.gone('back');
+  });
+
+  it('C-065: replaced during its grace the mirror stays as it is until the old Pod has ended', async () => {
+    const stubborn = sleeper('trap "" TERM; while true; do sleep 1; done');
+    w.agent.putPod('slow', { ...stubborn, terminationGracePeriodSeconds: 6 });
+    const first = await w.running('slow');
+    const began = systemClock.now();
+    w.agent.putPod('slow', sleeper());
+    while (systemClock.now() < began + 5_000) {
+      const mirror = await w.mirror('slow');
+      assert.equal(mirror?.metadata?.uid, first.metadata?.uid);
+      assert.equal(mirror?.status?.phase, 'Running');
+      await systemClock.sleep(200, options.signal);
+    }
+    const second = await w.until('slow', 'another', (m) => isReady(m) && m.metadata?.uid !== first.metadata?.uid);
+    assert.equal(second.spec?.containers[0]?.command?.[2], 'echo hello; sleep 1000');
+    w.agent.remove('slow.json');
+    await w.gone('slow');
+  });
+
   it('C-056: a removed manifest takes its mirror with it', async () => {
     w.agent.remove('web.json');
     await w.gone('web');
