@@ -40,6 +40,11 @@ function failure(container: Container, spec: Partial<PodSpec> = {}, change: Part
   return result.message;
 }
 
+test('L-430 the stop signal is passed on, and nothing where there is none (differs)', () => {
+  const signalOf = (lifecycle: Partial<Container>): string | undefined => build(buildContainer(lifecycle)).stopSignal;
+  assert.deepEqual([{ lifecycle: { stopSignal: 'SIGUSR1' } }, { lifecycle: {} }, {}].map(signalOf), ['SIGUSR1', undefined, undefined]);
+});
+
 test('section 1.8, C-350 labels and annotations, ours among them', () => {
   const container = buildContainer({
     name: 'foo',

@@ -52,6 +52,7 @@ export function buildContainerConfig(
     stdin: container.stdin ?? false,
     stdinOnce: container.stdinOnce ?? false,
     tty: container.tty ?? false,
+    ...(container.lifecycle?.stopSignal !== undefined && { stopSignal: container.lifecycle.stopSignal }),
     linux: {
       resources: containerResources(pod.spec, container, context.node),
       securityContext: containerSecurity(

@@ -123,6 +123,8 @@ export interface ContainerConfig {
   readonly stdin: boolean;
   readonly stdinOnce: boolean;
   readonly tty: boolean;
+  /** Kubernetes' name, `SIGUSR1`; the image's own when absent. */
+  readonly stopSignal?: string;
   readonly linux: {
     readonly resources: LinuxResources;
     readonly securityContext: {

@@ -117,6 +117,13 @@ describe('toCriContainerConfig (4.5)', () => {
     assert.deepEqual({ ...config.annotations }, base.annotations);
     assert.deepEqual([config.logPath, config.stdin, config.stdinOnce, config.tty], ['web/2.log', true, true, true]);
     assert.equal(config.stopSignal, cri.Signal.RUNTIME_DEFAULT);
+    const stopSignalOf = (stopSignal: string) => toCriContainerConfig({ ...base, stopSignal }).stopSignal;
+    assert.deepEqual(['SIGUSR1', 'SIGRTMIN+3', 'SIGRTMAX-2', 'nonsense'].map(stopSignalOf), [
+      cri.Signal.SIGUSR1,
+      cri.Signal.SIGRTMINPLUS3,
+      cri.Signal.SIGRTMAXMINUS2,
+      cri.Signal.RUNTIME_DEFAULT,
+    ]);
   });
 
   it('carries mounts: propagation, id mappings, image volumes', () => {

@@ -88,6 +88,7 @@ export function toCriContainerConfig(config: ContainerConfig): Partial<cri.Conta
     stdin: config.stdin,
     stdinOnce: config.stdinOnce,
     tty: config.tty,
+    stopSignal: toCriSignal(config.stopSignal),
     linux: {
       resources: toCriResources(config.linux.resources),
       securityContext: {
@@ -108,6 +109,12 @@ export function toCriContainerConfig(config: ContainerConfig): Partial<cri.Conta
       },
     },
   };
+}
+
+/** `SIGRTMIN+1` is `SIGRTMINPLUS1` there; a name CRI does not know is left to the runtime. */
+function toCriSignal(name = ''): cri.Signal {
+  const key = name.replace('+', 'PLUS').replace('-', 'MINUS');
+  return Object.hasOwn(cri.Signal, key) ? cri.Signal[key as keyof typeof cri.Signal] : cri.Signal.RUNTIME_DEFAULT;
 }
 
 export function toCriResources(resources: LinuxResources): Partial<cri.LinuxContainerResources> {
