@@ -8,6 +8,7 @@ import { imagesAreUpToDate, makeImages } from './images.ts';
 import { missingKubectls, unpackKubectls } from './kubectl-releases.ts';
 import { fetchNodes, missingNodes } from './nodes.ts';
 import { missingPackages, missingTestPackages } from './packages.ts';
+import { hasPromtool, unpackPromtool } from './promtool.ts';
 import { installPackages, SetupError } from './system.ts';
 import { missingPrograms, unpackPrograms } from './test-programs.ts';
 
@@ -89,6 +90,12 @@ const testSteps: readonly Step[] = [
       return missing.length === 0 ? undefined : missing.join(', ');
     },
     act: () => unpackKubectls(checkout),
+    isOptional: true,
+  },
+  {
+    name: 'promtool for the tests',
+    needed: () => (hasPromtool(checkout) ? undefined : 'promtool'),
+    act: () => unpackPromtool(checkout),
     isOptional: true,
   },
 ];

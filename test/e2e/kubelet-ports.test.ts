@@ -11,6 +11,7 @@ import { after, before, describe, it } from 'node:test';
 import WebSocket from 'ws';
 import { issueCertificate } from '../../src/server/issue-certificate.ts';
 import { offlineImages, whyNoContainerd } from '../support/containerd.ts';
+import { promtool, whyNoPromtool } from '../support/promtool.ts';
 import { eventually, freePort, nodeName, TestAgent, uidOf } from '../support/test-agent.ts';
 
 interface Answer {
@@ -262,6 +263,14 @@ describe("the kubelet's ports of the whole agent", { skip: whyNoContainerd() }, 
     const names = samples.filter((line) => line.startsWith('# TYPE')).map((line) => line.split(' ')[2] ?? '');
     assert.deepEqual(names, [...new Set(names)].sort(), 'each family once, sorted');
     assert.match((await get('/metrics/slis')).text, /^kubernetes_healthcheck\{name="ping",type="healthz"\} 1$/m);
+  });
+
+  it('H-350: Prometheus can read all of it', { skip: whyNoPromtool() }, async () => {
+    for (const target of ['metrics', 'metrics/probes', 'metrics/slis', 'metrics/resource', 'metrics/cadvisor']) {
+      const { code, said } = promtool(['check', 'metrics'], (await get(`/${target}`)).text);
+      // 3: it does not like a name; those are the kubelet's.
+      assert.ok(code === 0 || code === 3, `${target}: ${said}`);
+    }
   });
 
   it('C-500: a manifest that comes back is counted', async () => {

@@ -4,6 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, test } from 'node:test';
 import { parse } from 'yaml';
+import { promtool, whyNoPromtool } from '../support/promtool.ts';
 
 const root = path.join(import.meta.dirname, '..', '..');
 
@@ -85,4 +86,10 @@ describe('deploy/prometheus-rules.yaml', () => {
     }
     assert.ok(names.size >= 8);
   });
+});
+
+test("Prometheus' own linter finds no fault with the alert rules", { skip: whyNoPromtool() }, () => {
+  const { code, said } = promtool(['check', 'rules', path.join(root, 'deploy', 'prometheus-rules.yaml')]);
+  assert.equal(code, 0, said);
+  assert.match(said, /SUCCESS: \d+ rules found/);
 });
