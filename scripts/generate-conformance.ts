@@ -121,6 +121,8 @@ for (const { key, title, outside, same } of all) {
   if (same !== undefined && !places.has(same)) problems.push(`${key} refers to ${same}, which does not exist`);
   if ((outside ?? same) === undefined && !differs.has(key) && !cited.has(key))
     problems.push(`${key} (${title}) has neither test nor reason`);
+  if ((outside ?? same) !== undefined && cited.has(key))
+    problems.push(`${key} (${title}) is tested: take what follows its title out of test/conformance`);
 }
 
 const link = (file: string): string => `[${file.replace(/^src\//, '').replace(/\.test\.ts$/, '')}](../${file})`;
