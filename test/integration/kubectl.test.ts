@@ -1,8 +1,9 @@
 // The real kubectl, @kubernetes/client-node and hostile clients against a listening API server with fake views.
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { chmod, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { request as httpsRequest } from 'node:https';
-import { createConnection } from 'node:net';
+import { createConnection, type Socket } from 'node:net';
 import path from 'node:path';
 import { PassThrough } from 'node:stream';
 import { after, before, describe, test } from 'node:test';
@@ -559,6 +560,111 @@ describe('who gets in, and what a client may do to the server', () => {
     assert.match(await raw('GET /api/v1/../../etc/passwd HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n'), /^HTTP\/1\.1 404 /);
     assert.match(await raw('GET http://[ HTTP/1.1\r\nHost: [\r\nConnection: close\r\n\r\n'), /^HTTP\/1\.1 400 /);
     assert.match(await raw('GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n'), /^HTTP\/1\.1 200 /);
+  });
+
+  const stream = '/api/v1/namespaces/default/pods/web-node1/exec?command=id&stdout=true';
+  const webSocket =
+    'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: v5.channel.k8s.io\r\n';
+  const review = '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews';
+  const post = (type: string, body: string): string =>
+    `POST ${review} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: ${type}\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`;
+  const hostile: readonly (readonly [what: string, bytes: string, answer: RegExp])[] = [
+    ['two lengths', 'POST /version HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab', /^HTTP\/1\.1 400 /],
+    [
+      'length and chunks',
+      'POST /version HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
+      /^HTTP\/1\.1 400 /,
+    ],
+    ['a chunk of no size', 'POST /version HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n', /^HTTP\/1\.1 (400|404|405) /],
+    ['NUL in a header', 'GET /version HTTP/1.1\r\nHost: x\r\nX: a\0b\r\n\r\n', /^HTTP\/1\.1 400 /],
+    ['HTTP/2 without asking', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', /^HTTP\/1\.1 400 /],
+    ['a method nobody knows', 'BREW /version HTTP/1.1\r\nHost: x\r\n\r\n', /^HTTP\/1\.1 400 /],
+    [
+      'a method of something else',
+      'PROPFIND /api/v1/pods HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n',
+      /^HTTP\/1\.1 405 [\s\S]*"kind":"Status"/,
+    ],
+    ['a path of 300 KiB', `GET /${'a/'.repeat(150_000)} HTTP/1.1\r\nHost: x\r\n\r\n`, /^HTTP\/1\.1 431 /],
+    [
+      'traversal, encoded twice',
+      'GET /openapi/v3/%252e%252e%252f%252e%252e HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n',
+      /^HTTP\/1\.1 404 /,
+    ],
+    ['a body of 100,000 brackets', post('application/json', '['.repeat(100_000)), /^HTTP\/1\.1 400 [\s\S]*"kind":"Status"/],
+    [
+      'protobuf that is none',
+      post('application/vnd.kubernetes.protobuf', 'k8s\0\x0a\xff\xff\xff\xff\x0f'),
+      /^HTTP\/1\.1 400 [\s\S]*"kind":"Status"/,
+    ],
+    ['a type nobody reads', post('text/html', '<p>'), /^HTTP\/1\.1 (400|415) [\s\S]*"kind":"Status"/],
+    [
+      'nothing acceptable',
+      'GET /api/v1/pods HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAccept: image/png;q=x;;\r\n\r\n',
+      /^HTTP\/1\.1 406 [\s\S]*"kind":"Status"/,
+    ],
+    ['a WebSocket without a key', `GET ${stream} HTTP/1.1\r\nHost: x\r\n${webSocket}\r\n`, /^HTTP\/1\.1 (400|500) /],
+    [
+      'an upgrade to what nobody speaks',
+      `GET ${stream} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n`,
+      /^HTTP\/1\.1 (400|403|500) /,
+    ],
+    [
+      'an upgrade of something else',
+      `GET /api/v1/pods HTTP/1.1\r\nHost: x\r\n${webSocket}Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n`,
+      /^HTTP\/1\.1 404 [\s\S]*"kind":"Status"/,
+    ],
+    [
+      'a port that is none',
+      `GET ${stream.replace(/exec.*/, 'portforward?ports=99999')} HTTP/1.1\r\nHost: x\r\n${webSocket}\r\n`,
+      /^HTTP\/1\.1 400 [\s\S]*invalid port/,
+    ],
+  ];
+  for (const [what, bytes, answer] of hostile) {
+    test(`hostile: ${what} is answered, and the server goes on`, async () => {
+      assert.match(await raw(bytes), answer);
+      assert.match(await raw('GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n'), /^HTTP\/1\.1 200 /);
+    });
+  }
+
+  test('C-440: a watch answers with its headers while nothing happens', async () => {
+    const socket = createConnection(path.join(r.dir, 's.sock'));
+    socket.write('GET /api/v1/pods?watch=true&labelSelector=nothing HTTP/1.1\r\nHost: x\r\n\r\n');
+    const [head] = (await once(socket, 'data')) as [Buffer];
+    socket.destroy();
+    assert.match(head.toString(), /^HTTP\/1\.1 200 OK\r\n[\s\S]*Content-Type: application\/json[\s\S]*\r\n\r\n$/i);
+  });
+
+  test('a watcher that does not read is let go when it lags too far behind; the others are served', async () => {
+    const open = (): Socket => {
+      const socket = createConnection(path.join(r.dir, 's.sock'));
+      socket.write('GET /api/v1/pods?watch=true HTTP/1.1\r\nHost: x\r\n\r\n');
+      return socket;
+    };
+    const [slow, quick] = [open(), open()];
+    let seen = '';
+    quick.on('data', (data) => {
+      seen = (seen + data.toString()).slice(-200_000);
+    });
+    slow.pause();
+    const pods = r.views.pods.list();
+    while (r.views.pods.subscribers < 1) await new Promise((resolve) => setTimeout(resolve, 5));
+    const note = 'x'.repeat(4000);
+    for (let i = 0; i < 3000; i++) {
+      r.views.pods.set([...pods, podOf({ name: 'noisy', labels: { n: String(i) }, status: { phase: 'Pending', message: note } })]);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    while (!seen.includes('"n":"2999"')) await new Promise((resolve) => setTimeout(resolve, 5));
+    r.views.pods.set(pods);
+    let last = '';
+    slow.on('data', (data) => {
+      last = (last + data.toString()).slice(-200_000);
+    });
+    slow.resume();
+    // The end of its body: it may list and watch again.
+    while (!last.endsWith('0\r\n\r\n')) await new Promise((resolve) => setTimeout(resolve, 5));
+    assert.ok(!last.includes('"n":"2999"'));
+    slow.destroy();
+    quick.destroy();
   });
 
   test('500 idle watches: each gets the next change, and all are gone with their clients', async () => {
