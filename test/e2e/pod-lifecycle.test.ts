@@ -1,13 +1,13 @@
 // How Pods start, restart and end: one agent on Debian's containerd runs all these Pods at once. Containers write what
 // happens to them into a file of the node, line by line. Scenarios of spec 02, section 13, by number.
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import type { Container, ContainerStatus, Pod, PodSpec } from '../../src/api/gen/kubernetes.ts';
 import { listProcesses } from '../../src/runtime/containerd/process-table.ts';
 import { offlineImages, whyNoContainerd } from '../support/containerd.ts';
-import { cgroupOf, eventually, ownMounts, TestAgent, uidOf } from '../support/test-agent.ts';
+import { cgroupOf, eventually, options, ownMounts, TestAgent, uidOf } from '../support/test-agent.ts';
 
 const forever = 'while :; do sleep 1000 & wait; done';
 const rule = (action: string, ...values: readonly number[]) => [{ action, exitCodes: { operator: 'In', values } }];
@@ -134,6 +134,10 @@ describe('the life of Pods on containerd', { skip: whyNoContainerd() ?? false },
     });
     put('users', { hostUsers: false, containers: [stays('app')] });
     put('sandbox', { initContainers: [goes('prepare')], containers: [stays('app')] });
+    put('adopted', {
+      initContainers: [goes('prepare'), stays('side', { restartPolicy: 'Always', startupProbe: { ...exec('true'), periodSeconds: 1 } })],
+      containers: [stays('app', { readinessProbe: { ...exec('true'), periodSeconds: 1 } })],
+    });
     put('crash', { containers: [run('app', 'date +%s >>/o/log; exit 1')] });
   });
   after(() => agent.destroy());
@@ -297,5 +301,41 @@ describe('the life of Pods on containerd', { skip: whyNoContainerd() ?? false },
     const pod = await agent.until('crash', 'counts on', (one) => (statusOf(one, 'app')?.restartCount ?? 0) >= 3);
     const names = (await agent.containers(uidOf(pod))).map(({ attempt }) => attempt);
     assert.ok(names.includes(3), names.join());
+  });
+
+  it('C-224 C-225 C-226 a restart of the agent is not noticed, although a record is gone; then what exits comes back', async () => {
+    const before = await agent.ready('adopted');
+    const uid = uidOf(before);
+    await agent.end('SIGKILL');
+    const prepare = (await agent.containers(uid)).find(({ name }) => name === 'prepare');
+    await agent.runtime.removeContainer(prepare?.id ?? '', options);
+    await agent.start();
+    const after = await agent.until('adopted', 'is there', ({ status }) => status?.containerStatuses?.[0]?.containerID !== undefined);
+    assert.deepEqual(after.status?.conditions, before.status?.conditions);
+    assert.deepEqual(after.status?.containerStatuses, before.status?.containerStatuses);
+    assert.equal(after.status?.startTime, before.status?.startTime);
+    assert.equal(statusOf(after, 'prepare')?.state?.terminated?.reason, 'Completed');
+    const app = (await agent.containers(uid)).find(({ name, state }) => name === 'app' && state === 'running');
+    await agent.killContainer(app?.id ?? '');
+    await agent.ready('adopted', (pod) => statusOf(pod, 'app')?.restartCount === 1);
+    const count = (line: string): number => lines('adopted').filter((one) => one === line).length;
+    assert.deepEqual(['prepare begins', 'side begins', 'app begins'].map(count), [1, 1, 2]);
+  });
+
+  it('C-374 L-052 another cgroup root: what runs outside it is ended in order and made anew inside', async () => {
+    const uid = uidOf(await agent.ready('adopted'));
+    await agent.end('SIGKILL');
+    const config = path.join(agent.dir, 'config.yaml');
+    writeFileSync(config, readFileSync(config, 'utf8').replaceAll(`"${agent.cgroupRoot}"`, `"${agent.cgroupRoot}/other"`));
+    await agent.start();
+    await eventually(agent, 'another sandbox', async () =>
+      (await agent.sandboxes(uid)).some(({ attempt }) => attempt === 1) ? true : undefined,
+    );
+    await agent.ready('adopted', (pod) => statusOf(pod, 'app')?.restartCount === 2);
+    assert.ok(lines('adopted').includes('app ends'));
+    const running = (await agent.containers(uid)).find(({ name, state }) => name === 'app' && state === 'running');
+    const inside = (await listProcesses()).filter(({ pid }) => cgroupOf(pid).includes(running?.id ?? ''));
+    assert.ok(inside.length > 0);
+    for (const { pid } of inside) assert.ok(cgroupOf(pid).includes(`${agent.cgroupRoot}/other/kubepods/`), cgroupOf(pid));
   });
 });
