@@ -85,17 +85,17 @@ export class PodCgroups {
   /**
    * Makes the Pod's cgroup with its limits before its sandbox (L-292). Limits are written again to one that exists, since
    * the agent may have died between the two, but not while the Pod's containers run in it: that is a resize. Answers
-   * whether it was there.
+   * whether it was there in any hierarchy: one that was mounted since is no reason to think that it was lost.
    */
   async ensure(pod: Pod, node: NodeFacts, { isInUse }: { readonly isInUse: boolean } = { isInUse: false }): Promise<boolean> {
-    const wasThere = await this.exists(pod);
-    if (wasThere && isInUse) return true;
+    const places = await this.#places(pod);
+    if (places.every((isThere) => isThere) && isInUse) return true;
     const name = podCgroup(pod, this.#cgroup.root);
     const values = podCgroupValues(pod.spec, node);
     await this.#startSlice(name, values);
     await this.#make(name);
     await this.#write(name, values);
-    return wasThere;
+    return places.some((isThere) => isThere);
   }
 
   /**
@@ -118,11 +118,15 @@ export class PodCgroups {
 
   /** Whether the Pod's cgroup is there in every hierarchy it must be in (L-299, C-374). */
   async exists(pod: Pod): Promise<boolean> {
+    return (await this.#places(pod)).every((isThere) => isThere);
+  }
+
+  /** Whether it is there, for each hierarchy it must be in. */
+  async #places(pod: Pod): Promise<readonly boolean[]> {
     const path = cgroupPath(podCgroup(pod, this.#cgroup.root), this.#cgroup.driver);
-    for (const hierarchy of this.#managed()) {
-      if ((await this.#deps.files.directories(`${hierarchy.mountPoint}${path}`)) === undefined) return false;
-    }
-    return true;
+    const read = async ({ mountPoint }: Hierarchy): Promise<boolean> =>
+      (await this.#deps.files.directories(`${mountPoint}${path}`)) !== undefined;
+    return await Promise.all(this.#managed().map(read));
   }
 
   /** UIDs of all Pods that have a cgroup in any hierarchy. */

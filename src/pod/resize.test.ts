@@ -119,6 +119,12 @@ describe('what of an edited manifest is given (L-517)', () => {
     );
   });
 
+  test('resources of the Pod as a whole are not', () => {
+    const whole = (cpu: string) => buildPod({ containers: [buildContainer()], resources: { requests: { cpu } } });
+    const { pod: kept, pending } = allocate(whole('1'), whole('2'), () => undefined);
+    assert.deepEqual([kept, pending?.reason], [whole('1'), 'Infeasible']);
+  });
+
   test('another QoS class is never given in place', () => {
     const { pod: kept, pending } = allocate(pod(small), pod({}), () => undefined);
     assert.deepEqual([kept, pending?.reason], [pod(small), 'Infeasible']);

@@ -64,9 +64,10 @@ export function withResources(pod: Pod, resources: ReadonlyMap<string, ResourceR
   return { ...pod, spec: { ...pod.spec, containers: containers.map(change), ...inits } };
 }
 
-/** The Pod with the resources that containers of these names have in `spec`. */
+/** The Pod with the resources of `spec`: its own, and those of containers of the same names. */
 export function withResourcesOf(pod: Pod, spec: PodSpec): Pod {
-  return withResources(pod, new Map(allContainers(spec).map(({ name, resources }) => [name, resources])));
+  const { resources: _, ...rest } = withResources(pod, new Map(allContainers(spec).map((one) => [one.name, one.resources]))).spec;
+  return { ...pod, spec: spec.resources === undefined ? rest : { ...rest, resources: spec.resources } };
 }
 
 /**
@@ -83,11 +84,13 @@ export function allocate(
     const known = before.get(container.name);
     return known !== undefined && changedResources(known.resources, container.resources).length > 0;
   });
-  if (!isResize) return { pod: desired, pending: undefined };
-  const pending: ResizePending | undefined =
-    qosClass(current.spec) === qosClass(desired.spec)
-      ? refusalOf(desired)
-      : { reason: 'Infeasible', message: 'Pod QOS Class may not change as a result of resizing' };
+  const isPodLevel = changedResources(current.spec.resources, desired.spec.resources).length > 0;
+  if (!isResize && !isPodLevel) return { pod: desired, pending: undefined };
+  const infeasible = (message: string): ResizePending => ({ reason: 'Infeasible', message });
+  let pending: ResizePending | undefined;
+  if (qosClass(current.spec) !== qosClass(desired.spec)) pending = infeasible('Pod QOS Class may not change as a result of resizing');
+  else if (isPodLevel) pending = infeasible('resources of the Pod as a whole cannot be changed while it runs');
+  else pending = refusalOf(desired);
   return pending === undefined ? { pod: desired, pending } : { pod: withResourcesOf(desired, current.spec), pending };
 }
 
