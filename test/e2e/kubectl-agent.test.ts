@@ -1,7 +1,7 @@
 // The real kubectl, oldest and newest, against the whole agent on real containerd: every verb that the node's own API has,
 // over the fixtures of spec 03 section 8.0. The parts of a version follow each other on one agent.
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { createReadStream, createWriteStream, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -315,21 +315,32 @@ describe('kubectl and the whole agent', { skip: missing }, () => {
         // The size comes soon after the start, but after it.
         const remote =
           'tty; until [ "$(stty size 2>&1)" = "33 99" ]; do sleep 0.1; done; trap "stty size; exit 7" WINCH; stty size; while true; do sleep 0.1; done';
-        const result = await inTerminal(
+        const terminal = openTerminal(
           kubectl,
           `stty rows 33 cols 99; tty=$(tty); (until grep -q "33 99" $LOG; do sleep 0.1; done; stty rows 40 cols 120 < $tty) &
            "$@" exec -it web-edge1 -c side -- sh -c '${remote}'; echo code $?`,
         );
-        assert.match(result, /\/dev\/pts\/\d+\r\n33 99\r\n40 120\r\ncommand terminated with exit code 7\r\ncode 7\r\n/);
+        await terminal.ended;
+        assert.match(terminal.text(), /\/dev\/pts\/\d+\r\n33 99\r\n40 120\r\ncommand terminated with exit code 7\r\ncode 7\r\n/);
       });
 
-      it('C-379: attach -it to a shell; leaving it leaves the container', { skip: whyNoScript() }, async () => {
+      it('C-373: Ctrl-C reaches the process in the container', { skip: whyNoScript() }, async () => {
+        const remote = 'trap "echo interrupted; exit 9" INT; echo rea""dy; while true; do sleep 0.1; done';
+        const terminal = openTerminal(kubectl, `"$@" exec -it web-edge1 -c side -- sh -c '${remote}'; echo code $?`);
+        await eventually(agent, 'it runs', () => terminal.text().includes('ready\r\n') || undefined);
+        terminal.type('\x03');
+        await terminal.ended;
+        assert.match(terminal.text(), /interrupted\r\ncommand terminated with exit code 9\r\ncode 9\r\n/);
+      });
+
+      it('C-379: attach -it to a shell; hanging up leaves the container', { skip: whyNoScript() }, async () => {
         const before = (await agent.running(uidOf(await agent.ready('tty')))).id;
-        const said = await inTerminal(
-          kubectl,
-          '(sleep 1; echo "echo $((6*7))"; until grep -q 42 $LOG; do sleep 0.1; done; sleep 0.2) | "$@" attach -i tty-edge1',
-        );
-        assert.match(said, /42/);
+        const terminal = openTerminal(kubectl, '"$@" attach -it tty-edge1');
+        await eventually(agent, 'it is attached', () => terminal.text().includes("If you don't see a command prompt") || undefined);
+        terminal.type('echo $((6*7)) $(tty)\r');
+        await eventually(agent, 'the shell answers', () => /\n42 \/dev\/\S+\r\n/.test(terminal.text()) || undefined);
+        terminal.hangUp();
+        await terminal.ended;
         assert.equal((await agent.running(uidOf(await agent.ready('tty')))).id, before);
       });
 
@@ -492,21 +503,33 @@ function whyNoScript(): string | undefined {
   return !existsSync('/usr/bin/script') ? 'script is missing: apt-get install bsdutils' : undefined;
 }
 
-/** What a terminal shows in which `script` runs with kubectl as `"$@"`; the same text grows in the file `$LOG`. */
-function inTerminal(kubectl: Kubectl, script: string): Promise<string> {
+interface Terminal {
+  /** What it shows so far. */
+  text(): string;
+  type(keys: string): void;
+  hangUp(): void;
+  readonly ended: Promise<unknown>;
+}
+
+/** A terminal in which `script` runs with kubectl as `"$@"`; what it shows grows in the file `$LOG`. */
+function openTerminal(kubectl: Kubectl, script: string): Terminal {
   const { program, env, home } = kubectl;
   const log = path.join(home, 'typescript');
   const body = path.join(home, 'body.sh');
   writeFileSync(body, script);
   writeFileSync(log, '');
-  return new Promise((resolve, reject) => {
-    const command = `sh ${body} ${program}`;
-    execFile('script', ['-q', '-e', '-f', '-c', command, log], { env: { ...env, LOG: log }, timeout: 30_000 }, (error) => {
-      if (error !== null && typeof error.code !== 'number') reject(error);
-      // `script` types a NUL when its own input ends, and the terminal in the container shows it.
-      else resolve(readFileSync(log, 'utf8').replaceAll('^@', ''));
-    }).stdin?.end();
+  const child = spawn('script', ['-q', '-e', '-f', '-c', `sh ${body} ${program}`, log], {
+    env: { ...env, LOG: log },
+    stdio: ['pipe', 'ignore', 'inherit'],
+    timeout: 30_000,
   });
+  return {
+    // `script` types a NUL when its own input ends, and the terminal in the container shows it.
+    text: () => readFileSync(log, 'utf8').replaceAll('^@', ''),
+    type: (keys) => void child.stdin.write(keys),
+    hangUp: () => void child.kill('SIGTERM'),
+    ended: once(child, 'exit'),
+  };
 }
 
 /** What differs from run to run becomes a word. */
