@@ -5,121 +5,20 @@ import { execFile } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { connect as tlsConnect } from 'node:tls';
 import type { Event, Lease, Node, Pod } from '../../src/api/gen/kubernetes.ts';
-import { isApiError, paths } from '../../src/mirror/kube-api.ts';
+import { paths } from '../../src/mirror/kube-api.ts';
 import { systemClock } from '../../src/std/clock.ts';
+import { assertValid, type Cluster, isReady, joinCluster, serviceAccount, sleeper, whyNoCluster } from '../support/cluster.ts';
 import { whyNoContainerd } from '../support/containerd.ts';
-import { type Envtest, envtestMissing, startEnvtest } from '../support/envtest.ts';
-import { Kubectl, whyNoKubectl } from '../support/kubectl.ts';
-import { checkout, eventually, freePort, nodeName, options, TestAgent, uidOf } from '../support/test-agent.ts';
+import { checkout, eventually, freePort, nodeName, options, uidOf } from '../support/test-agent.ts';
 
-const missing = whyNoContainerd() ?? envtestMissing() ?? whyNoKubectl();
+const missing = whyNoContainerd() ?? whyNoCluster();
 if (missing !== undefined) console.error(`SKIPPED: ${missing}`);
-
-/** Adds fields to the agent's own document of the configuration of a test agent. */
-function configureAgent(agent: TestAgent, fields: Readonly<Record<string, unknown>>): void {
-  const file = path.join(agent.dir, 'config.yaml');
-  const [kubelet = '', own = ''] = readFileSync(file, 'utf8').split('\n---\n');
-  writeFileSync(file, `${kubelet}\n---\n${JSON.stringify({ ...(JSON.parse(own) as object), ...fields })}\n`);
-}
-
-const sleeper = (command = 'echo hello; sleep 1000', more: object = {}): NonNullable<Pod['spec']> => ({
-  terminationGracePeriodSeconds: 1,
-  containers: [
-    { name: 'c', image: 'docker.io/library/busybox:latest', imagePullPolicy: 'IfNotPresent', command: ['sh', '-c', command], ...more },
-  ],
-});
-
-class Cluster {
-  readonly env: Envtest;
-  readonly agent: TestAgent;
-  readonly kubectl: Kubectl;
-
-  constructor(env: Envtest, agent: TestAgent, kubectl: Kubectl) {
-    this.env = env;
-    this.agent = agent;
-    this.kubectl = kubectl;
-  }
-
-  async get<T>(url: string): Promise<T | undefined> {
-    try {
-      return (await this.env.admin.request({ method: 'GET', path: url }, options)) as T;
-    } catch (error) {
-      if (isApiError(error, 'not-found', 'unreachable')) return undefined;
-      throw error;
-    }
-  }
-
-  mirror(name: string, namespace = 'default'): Promise<Pod | undefined> {
-    return this.get<Pod>(paths.pod(namespace, `${name}-${nodeName}`));
-  }
-
-  until(name: string, what: string, isIt: (mirror: Pod) => boolean): Promise<Pod> {
-    return eventually(this.agent, `the mirror of ${name}: ${what}`, async () => {
-      const mirror = await this.mirror(name);
-      return mirror !== undefined && isIt(mirror) ? mirror : undefined;
-    });
-  }
-
-  running(name: string): Promise<Pod> {
-    return this.until(name, 'running', (mirror) => isReady(mirror));
-  }
-
-  gone(name: string): Promise<true> {
-    return eventually(this.agent, `the mirror of ${name} is gone`, async () =>
-      (await this.mirror(name)) === undefined ? true : undefined,
-    );
-  }
-
-  delete(name: string, gracePeriodSeconds: number): Promise<unknown> {
-    const body = { kind: 'DeleteOptions', apiVersion: 'v1', gracePeriodSeconds };
-    return this.env.admin.request({ method: 'DELETE', path: paths.pod('default', `${name}-${nodeName}`), body }, options);
-  }
-}
-
-const serviceAccount = (name: string): object => ({ apiVersion: 'v1', kind: 'ServiceAccount', metadata: { name } });
-
-const isReady = (pod: Pod): boolean =>
-  pod.status?.phase === 'Running' && pod.status.conditions?.some((c) => c.type === 'Ready' && c.status === 'True') === true;
-
-/** C-053 and its set-up: what makes a mirror valid. */
-function assertValid(mirror: Pod, node: Node | undefined): void {
-  const { annotations = {}, ownerReferences } = mirror.metadata ?? {};
-  assert.ok((annotations['kubernetes.io/config.hash'] ?? '') !== '');
-  assert.equal(annotations['kubernetes.io/config.mirror'], annotations['kubernetes.io/config.hash']);
-  assert.equal(annotations['kubernetes.io/config.source'], 'file');
-  assert.match(annotations['kubernetes.io/config.seen'] ?? '', /^\d{4}-\d\d-\d\dT/);
-  assert.deepEqual(ownerReferences, [{ apiVersion: 'v1', kind: 'Node', name: nodeName, uid: node?.metadata?.uid, controller: true }]);
-  assert.ok(mirror.spec?.tolerations?.some((t) => t.operator === 'Exists' && t.effect === 'NoExecute' && t.key === undefined));
-  assert.equal(mirror.metadata?.generation, 1);
-  assert.equal(mirror.status?.observedGeneration ?? 0, 0);
-}
-
-async function join(change: { readonly kubelet?: object; readonly agent?: object } = {}): Promise<Cluster> {
-  const env = await startEnvtest();
-  const agent = new TestAgent({
-    kubelet: {
-      port: await freePort(),
-      authentication: { x509: { clientCAFile: env.caFile } },
-      registerWithTaints: [{ key: 'pinpod.io/static-only', effect: 'NoSchedule' }],
-      ...change.kubelet,
-    },
-  });
-  await agent.configure();
-  configureAgent(agent, {
-    cluster: { kubeconfig: await env.nodeKubeconfig(nodeName) },
-    nodeLabels: { 'example.com/role': 'edge' },
-    ...change.agent,
-  });
-  const kubectl = new Kubectl(await env.kubeconfig({ commonName: 'admin', organization: 'system:masters' }));
-  return new Cluster(env, agent, kubectl);
-}
 
 describe('the agent on a real API server', { skip: missing, timeout: 900_000 }, () => {
   let w: Cluster;
   before(async () => {
-    w = await join();
+    w = await joinCluster({ kubelet: { authorization: { mode: 'Webhook', webhook: { cacheUnauthorizedTTL: '1s' } } } });
     await w.agent.start();
   });
   after(async () => {
@@ -319,7 +218,6 @@ describe('the agent on a real API server', { skip: missing, timeout: 900_000 }, 
       roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: 'system:kubelet-api-admin' },
       subjects: [{ kind: 'ServiceAccount', name: 'scraper', namespace: 'default' }],
     });
-    // A no is kept for half a minute.
     const end = systemClock.now() + 60_000;
     for (;;) {
       const code = await ask(status.token);
@@ -465,96 +363,6 @@ describe('the agent on a real API server', { skip: missing, timeout: 900_000 }, 
   it('C-056: a removed manifest takes its mirror with it', async () => {
     w.agent.remove('web.json');
     await w.gone('web');
-  });
-});
-
-describe('the agent joining with a bootstrap credential', { skip: missing, timeout: 600_000 }, () => {
-  let w: Cluster;
-  const hour = 3_600_000;
-  interface SigningRequest {
-    readonly metadata: { readonly name: string };
-    readonly spec: {
-      readonly username: string;
-      readonly signerName: string;
-      readonly usages: readonly string[];
-      readonly groups: readonly string[];
-    };
-    readonly status?: { readonly certificate?: string };
-  }
-  const waitingRequest = (signer: string): Promise<SigningRequest> =>
-    eventually(w.agent, `a request for ${signer}`, async () => {
-      const { items } = (await w.get<{ readonly items: readonly SigningRequest[] }>(paths.csrs)) ?? { items: [] };
-      return items.find((r) => r.spec.signerName === `kubernetes.io/${signer}` && r.status?.certificate === undefined);
-    });
-  const currentCertificate = (): string => readFileSync(path.join(w.agent.rootDir, 'pki', 'kubelet-client-current.pem'), 'utf8');
-
-  before(async () => {
-    const kubeconfig = '/nowhere';
-    w = await join({ kubelet: { serverTLSBootstrap: true, rotateCertificates: true }, agent: { cluster: { kubeconfig } } });
-    const bootstrap = await w.env.kubeconfig({ commonName: 'system:bootstrap:abcdef', organization: 'system:bootstrappers' });
-    configureAgent(w.agent, {
-      cluster: { kubeconfig: path.join(w.agent.dir, 'kubelet.conf'), bootstrapKubeconfig: bootstrap },
-    });
-    const applied = await w.kubectl.run(['apply', '-f', path.join(checkout, 'deploy', 'rbac.yaml')]);
-    assert.equal(applied.code, 0, applied.err);
-  });
-  after(async () => {
-    await w?.agent.destroy();
-    await w?.env.close();
-  });
-
-  it('C-093: starts Pods while the API server is absent, and asks for a certificate when it comes', async () => {
-    await w.env.stopServer();
-    w.agent.putPod('early', sleeper());
-    await w.agent.start();
-    await w.agent.ready('early');
-    await w.env.startServer();
-    const request = await waitingRequest('kube-apiserver-client-kubelet');
-    assert.equal(request.spec.username, 'system:bootstrap:abcdef');
-    assert.deepEqual(request.spec.usages, ['digital signature', 'client auth']);
-    await eventually(w.agent, 'doctor says what is waited for', async () => {
-      const { out } = await w.agent.cli('doctor');
-      return out.includes(`certificate request ${request.metadata.name} waits for approval`) ? true : undefined;
-    });
-    // Nearly over: the next one is asked for at once.
-    await w.env.sign(request.metadata.name, { fromMs: -hour, toMs: hour / 20 });
-    await w.running('early');
-    const kubeconfig = JSON.parse(readFileSync(path.join(w.agent.dir, 'kubelet.conf'), 'utf8')) as { readonly users: readonly object[] };
-    assert.match(JSON.stringify(kubeconfig.users), /kubelet-client-current\.pem/);
-  });
-
-  it('H-307: the certificate is renewed with the node’s own identity, without a gap', async () => {
-    const old = currentCertificate();
-    const request = await waitingRequest('kube-apiserver-client-kubelet');
-    assert.equal(request.spec.username, `system:node:${nodeName}`);
-    assert.ok(request.spec.groups.includes('system:nodes'));
-    await w.env.sign(request.metadata.name, { fromMs: -1000, toMs: 24 * hour });
-    await eventually(w.agent, 'the new certificate is in place', () => (currentCertificate() === old ? undefined : true));
-    w.agent.putPod('late', sleeper());
-    await w.running('late');
-  });
-
-  it('H-307: the serving certificate is asked for with the Node’s addresses and used once it is signed', async () => {
-    const node = await w.get<Node>(paths.node(nodeName));
-    const port = node?.status?.daemonEndpoints?.kubeletEndpoint?.Port ?? 0;
-    const issuer = (): Promise<string> =>
-      new Promise((resolve, reject) => {
-        const socket = tlsConnect({ host: '127.0.0.1', port, rejectUnauthorized: false }, () => {
-          const { issuer: found } = socket.getPeerCertificate();
-          socket.destroy();
-          resolve(String(found.CN));
-        });
-        socket.on('error', reject);
-      });
-    assert.notEqual(await issuer(), 'envtest-ca');
-    const request = await waitingRequest('kubelet-serving');
-    assert.equal(request.spec.username, `system:node:${nodeName}`);
-    assert.deepEqual(request.spec.usages, ['digital signature', 'server auth']);
-    await w.env.sign(request.metadata.name, { fromMs: -1000, toMs: 24 * hour });
-    await eventually(w.agent, 'the signed certificate is served', async () => ((await issuer()) === 'envtest-ca' ? true : undefined));
-    const { code, out, err } = await w.kubectl.run(['exec', `late-${nodeName}`, '--', 'echo', 'signed']);
-    assert.equal(code, 0, err);
-    assert.equal(out, 'signed\n');
   });
 });
 
