@@ -129,6 +129,32 @@ describe('Pleg with events', () => {
     });
   });
 
+  it('looks again at the Pod of an event that may have come early, and at no other', async () => {
+    const w = world({ events: 'silent' });
+    const { containerId } = await w.pod('a');
+    await w.pod('b');
+    await w.running(async () => {
+      await w.clock.advance(2_000);
+      w.woken();
+      w.runtime.clearCalls();
+      w.runtime.emitEvent({ podUid: undefined, containerId });
+      await settle();
+      assert.deepEqual(w.woken(), ['a'], 'at once, though nothing is to be seen yet');
+      await w.clock.advance(10);
+      assert.deepEqual(w.woken(), []);
+      w.runtime.exit(containerId, 1);
+      await w.clock.advance(15);
+      assert.deepEqual(w.woken(), ['a'], 'when it is to be seen');
+      await w.clock.advance(10_000);
+      assert.deepEqual(w.woken(), []);
+      const lists = w.runtime.calls.filter(({ method }) => method === 'listContainers').map(({ args }) => args);
+      assert.deepEqual(
+        lists,
+        Array.from({ length: 8 }, () => ['a']),
+      );
+    });
+  });
+
   it('answers events about unknown ids with one relist for all of them', async () => {
     const w = world();
     await w.running(async () => {

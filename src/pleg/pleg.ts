@@ -1,12 +1,12 @@
 // Pod lifecycle event generator: notices what happens in the runtime and wakes the Pod concerned. Events where the
 // runtime has them, with a slow relist as the safety net; a relist every second where it has none. It decides nothing.
 //
-//     event stream ──► known id ─────────────► onChange(podUid)
+//     event stream ──► known id ─────────────► onChange(podUid), and later again when it came early
 //          │  └──────► unknown id ─► relist ─┘
 //          └─ broken / unimplemented ─► relist every second until it is open again
 import type { ObservedContainer, ObservedPod, ObservedSandbox } from '../pod/observation.ts';
 import type { CallOptions, Runtime, RuntimeEvent } from '../runtime/runtime.ts';
-import { linkSignals, raceSignal, TaskGroup } from '../std/async.ts';
+import { linkSignals, raceSignal, Superseded, TaskGroup } from '../std/async.ts';
 import type { Clock, Instant } from '../std/clock.ts';
 import { formatDuration } from '../std/duration.ts';
 import { messageOf, RuntimeError } from '../std/errors.ts';
@@ -41,9 +41,13 @@ type PodRecord = ReadonlyMap<string, string>;
 const unknownIdDelayMs = 200;
 /**
  * containerd's own events (those without a Pod UID) come before its CRI service has taken note of them: whoever looks at
- * once may still see the old state. So the runtime is listed again, soon and then later.
+ * once may still see the old state. So what it has of that Pod is listed again, soon and then later.
  */
 const echoDelaysMs: readonly number[] = [10, 25, 40, 60, 90, 150, 400, 1_000];
+/** For more of them the whole list is cheaper than one list for each. */
+const severalPods = 4;
+const longestEchoMs = Math.max(...echoDelaysMs);
+const nudged = new Superseded('there is something to do');
 const reconnect = { firstMs: 100, maxMs: 3_000 };
 /** A runtime without events may be replaced by one that has them. */
 const unimplementedRetryMs = 60_000;
@@ -71,8 +75,9 @@ export class Pleg {
   /** When the event stream was opened; undefined while there is none. */
   #streamingSince: Instant | undefined;
   #relistDueAt: Instant = 0;
-  /** Times of relists still owed to early events. */
-  #echoes: readonly Instant[] = [];
+  /** Times of looks still owed to early events, by Pod. */
+  readonly #echoes = new Map<string, readonly Instant[]>();
+  #nudgeEchoes: () => void = () => undefined;
   #nudge: () => void = () => undefined;
 
   constructor(options: PlegOptions, deps: PlegDeps) {
@@ -108,6 +113,7 @@ export class Pleg {
     const tasks = new TaskGroup({ signal });
     tasks.spawn('pleg relist', (o) => this.#relistForever(o.signal));
     tasks.spawn('pleg events', (o) => this.#listenForever(o.signal));
+    tasks.spawn('pleg echoes', (o) => this.#echoForever(o.signal));
     try {
       await raceSignal(tasks.failed, signal);
     } finally {
@@ -163,14 +169,13 @@ export class Pleg {
         this.#isFailing = true;
       }
       this.#requestRelist(this.#period());
-      this.#echoes = this.#echoes.filter((at) => at > clock.now());
-      const [echo] = this.#echoes;
-      if (echo !== undefined) this.#requestRelist(echo - clock.now());
       for (;;) {
         const leftMs = this.#relistDueAt - clock.now();
         // More than was ever asked for: the clock was set back meanwhile.
         if (leftMs <= 0 || leftMs > this.#safetyRelistMs) break;
-        await this.#pause(leftMs, signal);
+        await this.#pause(leftMs, signal, (nudge) => {
+          this.#nudge = nudge;
+        });
       }
     }
   }
@@ -219,16 +224,16 @@ export class Pleg {
   }
 
   /** Sleeps, at most until nudged. */
-  async #pause(ms: number, signal: AbortSignal): Promise<void> {
+  async #pause(ms: number, signal: AbortSignal, whenNudgeable: (nudge: () => void) => void): Promise<void> {
     const link = linkSignals(signal);
-    this.#nudge = () => link.abort(undefined);
+    whenNudgeable(() => link.abort(nudged));
     try {
       await this.#deps.clock.sleep(ms, link.signal);
     } catch (error) {
       signal.throwIfAborted();
       if (!link.signal.aborted) throw error;
     } finally {
-      this.#nudge = () => undefined;
+      whenNudgeable(() => undefined);
       link[Symbol.dispose]();
     }
   }
@@ -278,8 +283,54 @@ export class Pleg {
     this.#deps.onChange(uid);
     if (podUid !== undefined) return;
     const now = this.#deps.clock.now();
-    this.#echoes = echoDelaysMs.map((delayMs) => now + delayMs);
-    this.#requestRelist(echoDelaysMs[0] ?? 0);
+    this.#echoes.set(
+      uid,
+      echoDelaysMs.map((delayMs) => now + delayMs),
+    );
+    this.#nudgeEchoes();
+  }
+
+  /** Looks again at the Pods of early events, and at no others: with many Pods a whole list is much for one event. */
+  async #echoForever(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#deps;
+    for (;;) {
+      const now = clock.now();
+      const due: string[] = [];
+      let nextMs = Number.POSITIVE_INFINITY;
+      for (const [uid, times] of this.#echoes) {
+        // A time further away than any was set is one of before the clock was set back.
+        const left = times.filter((at) => at > now && at <= now + longestEchoMs);
+        if (left.length < times.length) due.push(uid);
+        if (left.length === 0) this.#echoes.delete(uid);
+        else this.#echoes.set(uid, left);
+        nextMs = Math.min(nextMs, (left[0] ?? Number.POSITIVE_INFINITY) - now);
+      }
+      if (due.length > severalPods) this.#requestRelist(0);
+      else if (due.length > 0) await Promise.all(due.map((uid) => this.#relistPod(uid, signal)));
+      else
+        await this.#pause(nextMs, signal, (nudge) => {
+          this.#nudgeEchoes = nudge;
+        });
+    }
+  }
+
+  async #relistPod(podUid: string, signal: AbortSignal): Promise<void> {
+    const { runtime, onChange } = this.#deps;
+    try {
+      const [sandboxes, containers] = await Promise.all([
+        runtime.listPodSandboxes({ podUid }, { signal }),
+        runtime.listContainers({ podUid }, { signal }),
+      ]);
+      const before = this.#records.get(podUid);
+      const after = group({ sandboxes, containers }).get(podUid);
+      this.#setRecord(podUid, after);
+      if (!sameRecord(before, after)) onChange(podUid);
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!(error instanceof RuntimeError)) throw error;
+      // The relist of everything finds out what is wrong, and says so.
+      this.#requestRelist(0);
+    }
   }
 
   // ---- Records ----------------------------------------------------------------------------------------------------
