@@ -4,6 +4,7 @@ import path from 'node:path';
 import type { EventSink } from '../api/events.ts';
 import type { AgentConfig } from '../config/agent-config.ts';
 import type { LoadedConfig } from '../config/load.ts';
+import { checkResolvConfLimits } from '../pod/dns.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { EventStore } from '../status/event-store.ts';
 import { StatusStore } from '../status/status-store.ts';
@@ -102,6 +103,8 @@ export class Agent {
     const node = new NodeFactsReader({ config, cgroup, layout }, { runtime, clock, log: base.logger });
     await node.refreshRuntime(life);
     const facts = await node.read();
+    const resolver = checkResolvConfLimits(facts);
+    if (resolver !== undefined) base.events.record(nodeObject(config), 'Warning', resolver.reason, resolver.message);
 
     const status = new StatusStore({ clock });
     observeReactions(reactionMetrics(base.metrics), status, clock);

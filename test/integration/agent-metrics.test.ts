@@ -1,4 +1,4 @@
-// The metrics of the whole agent on the fake runtime, as a scraper reads them.
+// The whole agent on the fake runtime: its metrics, as a scraper reads them, and the Events of its start.
 import assert from 'node:assert/strict';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -46,7 +46,9 @@ describe('metrics of the agent', { timeout: 60_000 }, () => {
       readOnlyPort: port,
       authentication: { anonymous: { enabled: true }, webhook: { enabled: false } },
       authorization: { mode: 'AlwaysAllow' },
+      resolvConf: path.join(dir, 'resolv.conf'),
     };
+    await writeFile(kubelet.resolvConf, 'nameserver 192.0.2.1\n'.repeat(4));
     const exec = () => ({ exitCode: 1, stdout: Buffer.from('no'), stderr: Buffer.alloc(0) });
     const kubeconfig = path.join(dir, 'cluster.conf');
     const cluster = {
@@ -113,6 +115,21 @@ describe('metrics of the agent', { timeout: 60_000 }, () => {
     const text = await until('/metrics', /^kubelet_pod_start_duration_seconds_count 1$/m);
     assert.match(text, /^kubelet_desired_pods\{static="true"\} 1$/m);
     assert.match(text, /^kubelet_active_pods\{static="true"\} 1$/m);
+  });
+
+  test('S-436 L-211: Events of the node tell that it starts, and what is wrong with its resolver file', async () => {
+    const told = (): readonly (readonly [unknown, unknown])[] =>
+      double.objects('events').map((event) => [event['reason'], event['message']] as const);
+    while (told().length < 2) await systemClock.sleep(50, signal);
+    const expected = [
+      ['Starting', 'Starting kubelet.'],
+      ['CheckLimitsForResolvConf', 'Resolv.conf file has nameserver list longer than 3: 4'],
+    ];
+    for (const one of expected)
+      assert.deepEqual(
+        told().find(([reason]) => reason === one[0]),
+        one,
+      );
   });
 
   test('H-365 H-412 H-413: mirrors and requests to the API server are counted', async () => {
