@@ -12,16 +12,22 @@ import { systemClock } from '../../src/std/clock.ts';
 import { silentLogger } from '../../src/std/log.ts';
 import { systemRandom } from '../../src/std/random.ts';
 import { containerConfig, sandboxConfig } from '../compliance/builders.ts';
-import { offlineImages, startContainerd, type TestContainerd, whyNoContainerd } from '../support/containerd.ts';
+import { type ContainerdRelease, offlineImages, startContainerd, type TestContainerd, whyNoContainerd } from '../support/containerd.ts';
 import { fakeViews, podOf, runningStatus } from '../support/fake-views.ts';
 import { testVersion } from '../support/kube-version.ts';
-import { Kubectl, kubectlVersions, whyNoKubectl } from '../support/kubectl.ts';
+import { Kubectl, type KubectlVersion, whyNoKubectl } from '../support/kubectl.ts';
 
 const { signal } = new AbortController();
 const sha256 = (bytes: string | Buffer): string => createHash('sha256').update(bytes).digest('hex');
 
-for (const version of kubectlVersions)
-  describe(`kubectl ${version} through to containerd`, { skip: whyNoContainerd() ?? whyNoKubectl(version) }, () => {
+// containerd 1.6, 1.7 and 2.x: their streaming servers differ.
+const pairs: readonly (readonly [kubectl: KubectlVersion, containerd: ContainerdRelease])[] = [
+  ['1.32', 'debian'],
+  ['1.36', 'trixie'],
+  ['1.36', 'sid'],
+];
+for (const [version, release] of pairs)
+  describe(`kubectl ${version} through to containerd of ${release}`, { skip: whyNoContainerd(release) ?? whyNoKubectl(version) }, () => {
     let containerd: TestContainerd;
     let runtime: CriRuntime;
     let server: KubeServer;
@@ -30,7 +36,7 @@ for (const version of kubectlVersions)
     let dir = '';
 
     before(async () => {
-      containerd = await startContainerd({ name: 'kctl' });
+      containerd = await startContainerd({ name: 'kctl', version: release });
       dir = await mkdtemp('/tmp/kctl-');
       runtime = new CriRuntime(
         { runtimeEndpoint: containerd.endpoint, requestTimeoutMs: 20_000 },
