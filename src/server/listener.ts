@@ -25,9 +25,11 @@ export type ListenAt = { readonly socketPath: string } | { readonly address: str
 export interface ListenerOptions {
   readonly at: ListenAt;
   readonly tls?: TlsServerOptions | undefined;
+  /** Other than the usual ones: tests do not wait for half a minute. */
+  readonly limits?: Partial<typeof usualLimits>;
 }
 
-const limits = {
+const usualLimits = {
   maxHeaderSize: 256 * 1024,
   headersTimeout: 30_000,
   requestTimeout: 120_000,
@@ -36,7 +38,7 @@ const limits = {
   // A client whose machine is gone must not hold its watch or its stream for ever.
   keepAlive: true,
   keepAliveInitialDelay: 30_000,
-} as const;
+};
 const maxConnections = 4096;
 
 export class Listener {
@@ -67,6 +69,7 @@ export class Listener {
   /** Resolves when connections are accepted. A ConfigError when the place is taken or not allowed. */
   async start(): Promise<void> {
     const { at, tls } = this.#options;
+    const limits = { ...usualLimits, ...this.#options.limits };
     if ('socketPath' in at) await removeStaleSocket(at.socketPath);
     const onRequest = this.#requestListener();
     const server = tls === undefined ? createServer(limits, onRequest) : createSecureServer({ ...limits, ...tls }, onRequest);
