@@ -639,3 +639,27 @@ test('a Pod that the cluster gives to the node is told not to run, once; deleted
   await quiesce();
   assert.deepEqual(w.faults.list(), []);
 });
+
+test('S-342: a status that the object may not take over from the one before is shown by another object; a fault of its own is not', async (t) => {
+  const w = setUp(t);
+  w.start();
+  w.status.publish(pod, runningStatus);
+  await quiesce();
+  const first = w.mirror();
+  const refused = { kind: 'status', status: { code: 422, reason: 'Invalid', message: 'may not be transitioned' } } as const;
+  w.double.rules = [(r) => (r.path.endsWith('/status') && (r.body as ApiPod).metadata?.uid === first?.metadata?.uid ? refused : undefined)];
+  w.status.publish(pod, { ...runningStatus, message: 'again' });
+  await until(w.clock, () => w.mirror()?.status?.message === 'again', 10_000);
+  assert.notEqual(w.mirror()?.metadata?.uid, first?.metadata?.uid);
+  assert.deepEqual(w.faults.list(), []);
+
+  w.double.rules = [(r) => (r.path.endsWith('/status') ? refused : undefined)];
+  w.status.publish(pod, { ...runningStatus, message: 'wrong' });
+  await w.clock.advance(600_000);
+  await quiesce();
+  assert.deepEqual(
+    w.faults.list().map(({ cause }) => cause),
+    ['invalid'],
+  );
+  assert.ok(w.double.count('POST', '/pods') <= 3, 'a mirror that never showed anything is not made again and again');
+});

@@ -384,6 +384,13 @@ export class MirrorPods implements UidTranslation {
         this.#pods.learn(answer);
         this.#sent.set(uid, { wanted, shown: shownAfter(patch.status, shown, ownStatus(answer.status)), at: now });
       } catch (error) {
+        // A container that had ended for good runs again, which no object may show (S-342): another object may. One that has
+        // shown nothing yet would fare no better.
+        if (isApiError(error, 'invalid') && mirror.status?.startTime !== undefined) {
+          await this.#delete(key, mirror, 'stale', signal);
+          this.#wake(key);
+          return;
+        }
         // Gone, or another object of that name: look again at once; a new mirror gets its status in full (S-333).
         if (!isApiError(error, 'not-found', 'conflict')) throw error;
         this.#sent.delete(uid);

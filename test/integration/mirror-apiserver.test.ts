@@ -6,6 +6,7 @@ import path from 'node:path';
 import { after, before, describe, it, type TestContext, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Pod as ApiPod, Node } from '../../src/api/gen/kubernetes.ts';
+import type { Pod } from '../../src/api/pod.ts';
 import type { DoctorReport } from '../../src/api/trouble.ts';
 import { ClusterMode } from '../../src/mirror/cluster-mode.ts';
 import { isApiError, paths } from '../../src/mirror/kube-api.ts';
@@ -166,6 +167,29 @@ test('C-053 … C-056, C-102: node, lease, mirror, status, deletion, replacement
   w.status.publish(next, runningStatus);
   const replaced = await eventually(env, url, (p) => p?.spec?.containers[0]?.image === 'registry/web:2' && p.status?.phase === 'Running');
   assert.equal(replaced?.metadata?.generation, 1);
+
+  // S-342: the real server refuses that an ended container of a Pod that is not restarted runs again.
+  const once = staticPod('once', { name: 'once' });
+  const never: Pod = { ...once, spec: { ...once.spec, restartPolicy: 'Never' } };
+  const [c] = runningStatus.containerStatuses ?? [];
+  const ended = {
+    ...c,
+    name: 'c',
+    image: 'i',
+    imageID: 'i',
+    ready: false,
+    started: false,
+    restartCount: 0,
+    state: { terminated: { exitCode: 0 } },
+  };
+  w.status.publish(never, { ...runningStatus, phase: 'Succeeded', containerStatuses: [ended] });
+  const onceUrl = paths.pod('default', `once-${nodeName}`);
+  const finished = await eventually(env, onceUrl, (p) => p?.status?.phase === 'Succeeded');
+  w.status.publish(never, runningStatus);
+  const again = await eventually(env, onceUrl, (p) => p?.status?.containerStatuses?.[0]?.state?.running !== undefined);
+  assert.notEqual(again?.metadata?.uid, finished?.metadata?.uid);
+  w.status.remove('once');
+  await eventually(env, onceUrl, (p) => p === undefined);
 
   await env.stopServer();
   w.status.publish(next, runningStatus, { stage: 'terminated', leaving: true });
