@@ -164,6 +164,18 @@ test('H-285: usage of a Pod and its running containers, the rate from two sample
   assert.equal(pod?.containers[0]?.rootfs, undefined);
 });
 
+test('H-396: what logs take is known without asking the runtime', async () => {
+  const { stats, status: store, calls, host } = world();
+  publish(store);
+  host.folders.set('/logs/default_web-node1_uid-1/app', { usedBytes: 123, files: 2 });
+  const where = { namespace: 'default', pod: 'web-node1', uid: 'uid-1' };
+  assert.deepEqual(await stats.logs(), [
+    { ...where, container: 'sidecar', usedBytes: 0 },
+    { ...where, container: 'app', usedBytes: 123 },
+  ]);
+  assert.deepEqual(calls, []);
+});
+
 test('H-285: no network of Pods on the host, no Pods without running containers', async () => {
   const { stats, status: store, warmedUp } = world();
   publish(store, buildPod({ hostNetwork: true }));

@@ -12,6 +12,7 @@ import type {
   ContainerUsage,
   CpuUsage,
   FilesystemStats,
+  LogUsage,
   MemoryUsage,
   NodeUsage,
   PodUsage,
@@ -83,6 +84,20 @@ export class AgentStats implements StatsView {
   /** As `node`. Throws a RuntimeError when the runtime cannot be asked. */
   pods(options: ViewCallOptions): Promise<readonly PodUsage[]> {
     return this.#pods.get(options);
+  }
+
+  async logs(): Promise<readonly LogUsage[]> {
+    const usages = this.#deps.status.list().flatMap(({ pod, status }) => {
+      const { namespace, name, uid } = pod.metadata;
+      const folder = podLogDirectory(pod, this.#options.config.podLogsDir);
+      return [...(status.initContainerStatuses ?? []), ...(status.containerStatuses ?? [])]
+        .filter(({ state }) => state?.running !== undefined)
+        .map(async ({ name: container }) => {
+          const { usedBytes } = await this.#host.folderUsage(`${folder}/${container}`);
+          return { namespace, pod: name, uid, container, usedBytes };
+        });
+    });
+    return await Promise.all(usages);
   }
 
   async #sampleNode(options: CallOptions): Promise<NodeUsage> {

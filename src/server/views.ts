@@ -147,6 +147,16 @@ export interface PodUsage {
   readonly containers: readonly ContainerUsage[];
 }
 
+export interface LogUsage {
+  readonly namespace: string;
+  /** With the node suffix. */
+  readonly pod: string;
+  /** The static UID. */
+  readonly uid: string;
+  readonly container: string;
+  readonly usedBytes: number;
+}
+
 export interface NodeUsage {
   readonly startedAt: Instant;
   readonly cpu?: CpuUsage | undefined;
@@ -165,6 +175,8 @@ export interface NodeUsage {
 export interface StatsView {
   node(options: ViewCallOptions): Promise<NodeUsage>;
   pods(options: ViewCallOptions): Promise<readonly PodUsage[]>;
+  /** What the logs of the running containers take, read off the disk without asking the runtime. */
+  logs(): Promise<readonly LogUsage[]>;
 }
 
 /** One manifest and what became of it (D5); the shape of `source/source.ts`. */

@@ -235,6 +235,10 @@ export class FakeStatsView implements StatsView {
   async pods(): Promise<readonly PodUsage[]> {
     return this.podUsages;
   }
+
+  async logs(): ReturnType<StatsView['logs']> {
+    return [];
+  }
 }
 
 export interface FakeViews {

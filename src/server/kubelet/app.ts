@@ -184,8 +184,8 @@ export class KubeletApi {
     app.get('/metrics', async () => {
       const { metricsView } = this.#deps;
       const counted = await metricsView.expose('agent');
-      const { pods } = await this.#usage();
-      return exposition(mergeExpositions(counted, stateMetrics(this.#deps), logMetrics(pods ?? [])));
+      const logs = await this.#deps.stats.logs();
+      return exposition(mergeExpositions(counted, stateMetrics(this.#deps), logMetrics(logs)));
     });
     app.get('/metrics/probes', async () => exposition(await this.#deps.metricsView.expose('probes')));
     app.get('/metrics/slis', () => exposition(this.#healthMetrics()));

@@ -1,7 +1,7 @@
 // Usage of the node, its Pods and containers: for metrics-server (/metrics/resource, H-420) and for dashboards made for
 // cAdvisor (/metrics/cadvisor, H-423). Usage in, families out.
 import type { Instant } from '../../std/clock.ts';
-import type { ContainerUsage, CpuUsage, MemoryUsage, NodeUsage, PodUsage } from '../views.ts';
+import type { ContainerUsage, CpuUsage, LogUsage, MemoryUsage, NodeUsage, PodUsage } from '../views.ts';
 import { type Family, formatFamilies, type Sample } from './prometheus-text.ts';
 
 type Labels = Readonly<Record<string, string>>;
@@ -53,14 +53,8 @@ const containersOf = (pods: readonly PodUsage[]): readonly Located[] =>
   );
 
 /** H-396: beside the agent's own families, which is where a kubelet has it. */
-export function logMetrics(pods: readonly PodUsage[]): string {
-  const samples = pods.flatMap(({ uid, namespace, name, containers }) =>
-    containers.flatMap((container): Sample[] =>
-      container.logs === undefined
-        ? []
-        : [{ labels: { uid, namespace, pod: name, container: container.name }, value: container.logs.usedBytes }],
-    ),
-  );
+export function logMetrics(logs: readonly LogUsage[]): string {
+  const samples = logs.map(({ usedBytes, ...labels }) => ({ labels, value: usedBytes }));
   const help = "[ALPHA] Bytes of the container's logs";
   return formatFamilies([{ name: 'kubelet_container_log_filesystem_used_bytes', help, type: 'gauge', samples }]);
 }
