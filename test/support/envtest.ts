@@ -47,7 +47,8 @@ function etcdPath(assets: string): string | undefined {
   return [path.join(assets, 'etcd'), '/usr/bin/etcd', '/usr/local/bin/etcd'].find((file) => existsSync(file));
 }
 
-export async function startEnvtest(): Promise<Envtest> {
+/** `admissionOff`: plugins that would change or refuse what a test sends. */
+export async function startEnvtest({ admissionOff = [] }: { readonly admissionOff?: readonly string[] } = {}): Promise<Envtest> {
   const assets = process.env['KUBEBUILDER_ASSETS'] ?? '';
   const directory = await mkdtemp(path.join(tmpdir(), 'pinpod-envtest-'));
   const at = (name: string): string => path.join(directory, name);
@@ -138,6 +139,7 @@ export async function startEnvtest(): Promise<Envtest> {
           `--cert-dir=${at('apiserver')}`,
           '--authorization-mode=Node,RBAC',
           '--enable-admission-plugins=NodeRestriction',
+          ...(admissionOff.length === 0 ? [] : [`--disable-admission-plugins=${admissionOff.join(',')}`]),
           '--service-account-issuer=https://kubernetes.default.svc',
           `--service-account-key-file=${at('accounts.pub')}`,
           `--service-account-signing-key-file=${at('accounts.key')}`,

@@ -547,7 +547,7 @@ const podRows: readonly (readonly [rule: string, spec: JsonObject, expected: rea
   [
     'S-186 no claims for the Pod',
     { resources: { claims: [] }, containers: [c('x')] },
-    ['spec.resources.claims: Forbidden: claims cannot be set for Resources at pod-level'],
+    ['spec.resources.claims: Forbidden: claims may not be set for Resources at pod-level'],
   ],
 ];
 

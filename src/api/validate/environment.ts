@@ -40,13 +40,10 @@ function validateFileKey(at: string, ref: FileKeySelector, volumes: UsableVolume
   if (ref.key === '') report.required(`${at}.key`);
   else report.invalidEach(`${at}.key`, ref.key, environmentName(ref.key));
   if (ref.volumeName === '') report.required(`${at}.volumeName`);
-  else {
-    report.invalidEach(`${at}.volumeName`, ref.volumeName, dnsLabel(ref.volumeName));
-    const volume = volumes.get(ref.volumeName);
-    if (volume === undefined) report.notFound(`${at}.volumeName`, ref.volumeName);
-    else if (volume.emptyDir === undefined)
-      report.invalid(`${at}.volumeName`, ref.volumeName, 'referenced volume must be of type emptyDir');
-  }
+  else report.invalidEach(`${at}.volumeName`, ref.volumeName, dnsLabel(ref.volumeName));
+  const volume = volumes.get(ref.volumeName);
+  if (volume === undefined) report.notFound(`${at}.volumeName`, ref.volumeName);
+  else if (volume.emptyDir === undefined) report.invalid(`${at}.volumeName`, ref.volumeName, 'referenced volume must be of type emptyDir');
   if (ref.path === '') report.required(`${at}.path`);
   else report.invalidEach(`${at}.path`, ref.path, nonReservedRelativePath(ref.path));
 }

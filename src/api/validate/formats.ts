@@ -55,11 +55,11 @@ export function dnsSubdomainPrefix(value: string): readonly string[] {
 export function dnsSubdomainWithUnderscore(value: string): readonly string[] {
   const messages: string[] = [];
   if (byteLength(value) > 253) messages.push('must be no more than 253 characters');
-  const isValid = value.split('.').every((part) => /^[a-z0-9_-]+$/.test(part) && !part.startsWith('-') && !part.endsWith('-'));
+  const isValid = value.split('.').every((part) => /^_?[a-z0-9_-]+$/.test(part) && /^_?[a-z0-9]/.test(part) && /[a-z0-9]$/.test(part));
   if (!isValid) {
     const sentence =
-      "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character";
-    const part = '[a-z0-9_]([-_a-z0-9]*[a-z0-9_])?';
+      "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', and must start and end with an alphanumeric character";
+    const part = '_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?';
     messages.push(patternMessage(sentence, `${part}(\\.${part})*`, 'example.com'));
   }
   return messages;

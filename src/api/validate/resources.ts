@@ -43,11 +43,15 @@ type Resources = Pick<ResourceRequirements, 'limits' | 'requests' | 'claims'>;
 /** Containers, init containers, and (as limits only) the overhead. */
 export function validateResources(field: string, resources: Resources, claimNames: ReadonlySet<string>, report: Report): void {
   validateAmounts(field, resources, validateContainerResourceName, report);
+  validateHugePagesBeside(field, resources, report);
+  validateClaims(`${field}.claims`, resources, claimNames, report);
+}
+
+function validateHugePagesBeside(field: string, resources: Resources, report: Report): void {
   const names = [...Object.keys(resources.limits ?? {}), ...Object.keys(resources.requests ?? {})];
   if (names.some(isHugePages) && !names.includes('cpu') && !names.includes('memory')) {
     report.forbidden(field, 'HugePages require cpu or memory');
   }
-  validateClaims(`${field}.claims`, resources, claimNames, report);
 }
 
 type NameCheck = (field: string, name: string, report: Report) => void;
@@ -127,12 +131,14 @@ function validateClaims(field: string, resources: Resources, claimNames: Readonl
 }
 
 /** S-186 */
-export function validatePodResources(spec: PodSpec, report: Report): void {
+export function validatePodResources(spec: PodSpec, claimNames: ReadonlySet<string>, report: Report): void {
   const { resources } = spec;
   if (resources === undefined) return;
   const field = 'spec.resources';
-  if (resources.claims !== undefined) report.forbidden(`${field}.claims`, 'claims cannot be set for Resources at pod-level');
+  if (resources.claims !== undefined) report.forbidden(`${field}.claims`, 'claims may not be set for Resources at pod-level');
   validateAmounts(field, resources, validatePodResourceName, report);
+  validateHugePagesBeside(field, resources, report);
+  validateClaims(`${field}.claims`, resources, claimNames, report);
   for (const [name, needed] of aggregateResources(spec, 'requests')) {
     const text = resources.requests?.[name] ?? '0';
     if (!isPodLevelResource(name) && resources.requests?.[name] === undefined) continue;
@@ -166,5 +172,9 @@ function validateContainerLimits(field: string, limits: Quantities, podLimits: Q
 }
 
 function validatePodResourceName(field: string, name: string, report: Report): void {
-  if (!isPodLevelResource(name)) report.notSupported(field, name, ['cpu', 'hugepages-', 'memory']);
+  const messages = qualifiedName(name);
+  const isUnknown = !name.includes('/') && !standardResources.has(name) && !isHugePages(name);
+  if (messages.length > 0) report.invalidEach(field, name, messages);
+  else if (isUnknown) report.invalid(field, name, 'must be a standard resource type or fully qualified');
+  else if (!isPodLevelResource(name)) report.notSupported(field, name, ['cpu', 'hugepages-', 'memory']);
 }

@@ -37,7 +37,9 @@ export function validateTolerations(field: string, tolerations: readonly Tolerat
     } else if (operator === 'Exists') {
       if (value !== '') report.invalid(`${at}.operator`, value, "value must be empty when `operator` is 'Exists'");
     } else {
-      report.notSupported(`${at}.operator`, operator, ['Equal', 'Exists']);
+      // Lt and Gt belong to a gate that is off; Kubernetes names them to those who wrote one (S-200).
+      const compares = operator === 'Lt' || operator === 'Gt' ? ['Lt', 'Gt'] : [];
+      report.notSupported(`${at}.operator`, operator, ['Equal', 'Exists', ...compares]);
     }
     if (effect !== '') report.oneOf(`${at}.effect`, effect, effects);
   }
@@ -131,8 +133,7 @@ function validatePodAffinityTerm(field: string, term: PodAffinityTerm, report: R
     const keys = term[list] ?? [];
     if (keys.length > 0 && term.labelSelector === undefined) {
       report.forbidden(`${field}.${list}`, 'must not be specified when labelSelector is not set');
-    }
-    for (const [i, key] of keys.entries()) report.invalidEach(`${field}.${list}[${i}]`, key, qualifiedName(key));
+    } else for (const [i, key] of keys.entries()) report.invalidEach(`${field}.${list}[${i}]`, key, qualifiedName(key));
   }
   for (const [i, key] of (term.matchLabelKeys ?? []).entries()) {
     if (term.mismatchLabelKeys?.includes(key)) {
@@ -173,7 +174,6 @@ export function validateTopologySpread(field: string, constraints: readonly Topo
     const { maxSkew, topologyKey, whenUnsatisfiable, minDomains } = constraint;
     if (maxSkew <= 0) report.invalid(`${at}.maxSkew`, maxSkew, positiveMessage);
     if (topologyKey === '') report.required(`${at}.topologyKey`, 'can not be empty');
-    else report.invalidEach(`${at}.topologyKey`, topologyKey, qualifiedName(topologyKey));
     report.oneOf(`${at}.whenUnsatisfiable`, whenUnsatisfiable, unsatisfiableActions);
     const pair = `{${topologyKey}, ${whenUnsatisfiable}}`;
     if (pairs.has(pair)) report.duplicate(`${at}.{topologyKey, whenUnsatisfiable}`, pair);
@@ -191,8 +191,7 @@ export function validateTopologySpread(field: string, constraints: readonly Topo
     const keys = constraint.matchLabelKeys ?? [];
     if (keys.length > 0 && constraint.labelSelector === undefined) {
       report.forbidden(`${at}.matchLabelKeys`, 'must not be specified when labelSelector is not set');
-    }
-    for (const [j, key] of keys.entries()) report.invalidEach(`${at}.matchLabelKeys[${j}]`, key, qualifiedName(key));
+    } else for (const [j, key] of keys.entries()) report.invalidEach(`${at}.matchLabelKeys[${j}]`, key, qualifiedName(key));
     if (constraint.labelSelector !== undefined) validateLabelSelector(`${at}.labelSelector`, constraint.labelSelector, report);
   }
 }

@@ -149,7 +149,7 @@ export function validateHostUsers(spec: PodSpec, report: Report): void {
 export function validateOs(spec: PodSpec, report: Report): void {
   const { os } = spec;
   if (os === undefined) return;
-  if (os.name === '') report.required('spec.os.name', 'cannot be empty');
+  if (os.name === '') report.required('spec.os.name');
   else if (!['linux', 'windows'].includes(os.name)) report.notSupported('spec.os', os.name, ['linux', 'windows']);
   else if (os.name === 'linux') validateLinux(spec, report);
   else validateWindows(spec, report);

@@ -11,7 +11,7 @@ const name =
 const labelValue =
   "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
 const underscored =
-  "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9_]([-_a-z0-9]*[a-z0-9_])?(\\.[a-z0-9_]([-_a-z0-9]*[a-z0-9_])?)*')";
+  "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?(\\._?[a-z0-9]([-_a-z0-9]*[a-z0-9])?)*')";
 const ids = 'must be between 0 and 2147483647, inclusive';
 const ip = 'must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)';
 
@@ -116,7 +116,7 @@ const rows: readonly (readonly [rule: string, spec: JsonObject, expected: readon
       `tolerations[2].effect: Invalid value: "": effect must be 'NoExecute' when \`tolerationSeconds\` is set`,
       'tolerations[3].operator: Invalid value: "x": value must be empty when `operator` is \'Exists\'',
       `tolerations[4].operator: Invalid value: "-": ${labelValue}`,
-      'tolerations[5].operator: Unsupported value: "Gt": supported values: "Equal", "Exists"',
+      'tolerations[5].operator: Unsupported value: "Gt": supported values: "Equal", "Exists", "Lt", "Gt"',
       'tolerations[6].effect: Unsupported value: "x": supported values: "NoSchedule", "PreferNoSchedule", "NoExecute"',
     ],
   ],
@@ -293,7 +293,7 @@ const rows: readonly (readonly [rule: string, spec: JsonObject, expected: readon
       'HostIPC: Forbidden: when `hostUsers` is false',
     ],
   ],
-  ['S-207 operating system without a name', { os: {} }, ['os.name: Required value: cannot be empty']],
+  ['S-207 operating system without a name', { os: {} }, ['os.name: Required value']],
   ['S-207 unknown operating system', { os: { name: 'x' } }, ['os: Unsupported value: "x": supported values: "linux", "windows"']],
   [
     'S-207 windows options on linux',

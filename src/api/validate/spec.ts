@@ -18,7 +18,7 @@ export function validateSpec(pod: Pod, report: Report): void {
   const claimNames = new Set(claims.map(({ name }) => name).filter((name) => name !== ''));
   const hooks = { gracePeriodSeconds: spec.terminationGracePeriodSeconds ?? 30, os: spec.os?.name ?? '' };
   validateContainers({ spec, volumes, claimNames, hooks }, report);
-  validatePodResources(spec, report);
+  validatePodResources(spec, claimNames, report);
   validateHostNetworkPorts(spec, report);
   report.oneOf('spec.restartPolicy', spec.restartPolicy ?? '', ['Always', 'OnFailure', 'Never']);
   report.oneOf('spec.dnsPolicy', spec.dnsPolicy ?? '', ['ClusterFirstWithHostNet', 'ClusterFirst', 'Default', 'None']);
@@ -36,7 +36,8 @@ export function validateSpec(pod: Pod, report: Report): void {
   validateTolerations('spec.tolerations', spec.tolerations ?? [], report);
   validateHostAliases(spec.hostAliases ?? [], report);
   if (spec.preemptionPolicy !== undefined) {
-    report.oneOf('spec.preemptionPolicy', spec.preemptionPolicy, ['PreemptLowerPriority', 'Never']);
+    if (spec.preemptionPolicy === '') report.required('spec.preemptionPolicy');
+    else report.oneOf('spec.preemptionPolicy', spec.preemptionPolicy, ['PreemptLowerPriority', 'Never']);
   }
   if (spec.overhead !== undefined) validateResources('spec.overhead', { limits: spec.overhead }, new Set(), report);
   validateOs(spec, report);
