@@ -23,6 +23,8 @@ export type ActionOutcome =
       readonly waiting?: WaitingReason;
       /** Not before this time; by default after a delay that grows with each failure in a row. */
       readonly retryAt?: Instant | undefined;
+      /** The runtime went away in the midst of it: whether it was done is not known. */
+      readonly isUnanswered?: boolean;
     };
 
 /** The delay after the first failure of an action, doubling up to the longest, in milliseconds. */
@@ -47,9 +49,11 @@ export function rememberOutcome(memory: PodMemory, pod: Pod, action: Action, out
   const key = actionKey(action);
   const failures = new Map(memory.failures);
   if (outcome.kind === 'failed') {
+    const { message, isUnanswered = false } = outcome;
     const count = (failures.get(key)?.count ?? 0) + 1;
-    const delayMs = action.type === 'StartContainer' ? startRetryMs : Math.min(retry.firstMs * 2 ** (count - 1), retry.longestMs);
-    failures.set(key, { count, message: outcome.message, retryAt: outcome.retryAt ?? now + delayMs });
+    const isStart = action.type === 'StartContainer' && !isUnanswered;
+    const delayMs = isStart ? startRetryMs : Math.min(retry.firstMs * 2 ** (count - 1), retry.longestMs);
+    failures.set(key, { count, message, retryAt: outcome.retryAt ?? now + delayMs, ...(isUnanswered ? { isUnanswered } : {}) });
     return { ...failed({ ...memory, failures }, action), waiting: withReason(memory, action, outcome.waiting) };
   }
   failures.delete(key);

@@ -294,7 +294,8 @@ class ContainerPass {
         this.#draft.wake(failure.retryAt);
         return;
       }
-      const isUsable = record.sandboxId === this.#sandbox.id && failure === undefined && !this.#hasChanged(container, record);
+      const hasFailed = failure !== undefined && failure.isUnanswered !== true;
+      const isUsable = record.sandboxId === this.#sandbox.id && !hasFailed && !this.#hasChanged(container, record);
       this.#isBusy = this.#draft.want(isUsable ? start : removeContainer(record, true)) || this.#isBusy;
       return;
     }

@@ -29,6 +29,8 @@ export interface Failure {
   readonly count: number;
   readonly retryAt: Instant;
   readonly message: string;
+  /** The runtime went away in the midst of it: it says nothing against what was acted on. */
+  readonly isUnanswered?: boolean;
 }
 
 /** Why a resize waits (L-517): `Deferred` until there is room, `Infeasible` on this node. */

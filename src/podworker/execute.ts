@@ -314,7 +314,8 @@ export class PodExecutor {
         // L-215: with the id, which is another at each start, equal failures would not be counted as one event.
         const said = action.type === 'StartContainer' ? message.replaceAll(action.containerId, action.container) : message;
         this.#deps.events.record(containerObject(this.#pod(), action.container), 'Warning', 'Failed', `Error: ${said}`);
-        return waiting(reason, message, undefined);
+        const isUnanswered = error instanceof RuntimeError && error.code === 'unavailable';
+        return { kind: 'failed', message, waiting: { reason, message }, ...(isUnanswered ? { isUnanswered } : {}) };
       }
       default:
         this.#deps.logger.warn('action failed', { pod: formatPod(this.#pod()), action: action.type, error: message });

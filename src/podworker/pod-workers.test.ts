@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { onMachine, staticPod } from '../../test/support/pod-machine.ts';
 import { buildContainer } from '../../test/support/pods.ts';
+import { RuntimeError } from '../std/errors.ts';
 
 test('a Pod is started: sandbox, container, status, each as soon as the one before (L-057, C-201, C-311)', () =>
   onMachine({}, async (m) => {
@@ -330,6 +331,16 @@ test('the runtime fails for a while: nothing is lost, all goes on by itself (D4,
     await m.advance(60_000);
     assert.deepEqual(await m.remains(), []);
     assert.deepEqual(m.errors, []);
+  }));
+
+test('the runtime dies while it starts a container: the same container is started when it is back, at once (P7, D4)', () =>
+  onMachine({}, async (m) => {
+    m.runtime.failNext('startContainer', new RuntimeError('unavailable', 'Connection dropped'));
+    await m.apply(staticPod('uid-1'));
+    m.runtime.clearCalls();
+    await m.advance(1_000);
+    assert.deepEqual(m.runtime.deeds, ['startContainer app/0']);
+    assert.deepEqual([m.status()?.phase, m.status()?.containerStatuses?.[0]?.restartCount], ['Running', 0]);
   }));
 
 test('the runtime cannot be read when the agent starts: what it has is found later', () =>
