@@ -9,7 +9,7 @@ import type { NodeAmounts } from '../pod/node-facts.ts';
 import type { RuntimeStatus } from '../runtime/runtime.ts';
 import { RuntimeError } from '../std/errors.ts';
 import { silentLogger } from '../std/log.ts';
-import { allocatable, defaultInterface, detectCgroup, NodeFactsReader } from './node-facts.ts';
+import { allocatable, defaultInterface, detectCgroup, NodeFactsReader, podTasks } from './node-facts.ts';
 
 const gib = 2 ** 30;
 const signal = new AbortController().signal;
@@ -84,6 +84,15 @@ for (const [name, config, expected] of allocatableRows) {
     // One of the eight gibibytes is set aside for huge pages.
     assert.deepEqual(allocatable(capacity, config), { ...capacity, memoryBytes: 7 * gib, ...expected });
   });
+}
+
+for (const [name, config, limit, expected] of [
+  ['none reserved', nothing, 1000, -1],
+  ['reserved ones', { ...nothing, systemReserved: { pid: '100' }, kubeReserved: { pid: '0.2k' } }, 1000, 700],
+  ['more reserved than there are', { ...nothing, kubeReserved: { pid: '2k' } }, 1000, 1],
+  ['a kernel that does not say', { ...nothing, systemReserved: { pid: '100' } }, undefined, -1],
+] as const) {
+  test(`L-302: tasks of all Pods with ${name}`, () => assert.equal(podTasks(config, limit), expected));
 }
 
 test('the facts of configuration and machine', async () => {

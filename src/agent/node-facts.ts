@@ -1,7 +1,7 @@
 // Gathers what Pods are built from (pod/node-facts.ts): the configuration, the machine, the runtime's handlers. What
 // cannot change is read once; what may change is read again only when the machine says that it changed.
 import type { NodeAddress } from '../api/gen/kubernetes.ts';
-import { parseQuantity, quantityMilliValue, quantityValue } from '../api/quantity.ts';
+import { type Amount, parseQuantity, quantityMilliValue, quantityValue, zeroQuantity } from '../api/quantity.ts';
 import { type CgroupLayout, detectCgroupLayout } from '../cgroup/layout.ts';
 import { hasSwapController, type MachineFacts, readMachine } from '../cgroup/machine.ts';
 import type { AgentConfig, EvictionThreshold } from '../config/agent-config.ts';
@@ -187,11 +187,8 @@ export function allocatable(
   capacity: NodeAmounts,
   config: Pick<AgentConfig, 'systemReserved' | 'kubeReserved' | 'evictionHard'>,
 ): NodeAmounts {
-  const reserved = (resource: string): readonly string[] =>
-    [config.systemReserved, config.kubeReserved].flatMap((amounts) => amounts[resource] ?? []);
-  const reservedValue = (resource: string): number =>
-    reserved(resource).reduce((sum, text) => sum + Number(quantityValue(parseQuantity(text) ?? zero)), 0);
-  const reservedMillis = reserved('cpu').reduce((sum, text) => sum + Number(quantityMilliValue(parseQuantity(text) ?? zero)), 0);
+  const reservedValue = (resource: string): number => reserved(config, resource, quantityValue);
+  const reservedMillis = reserved(config, 'cpu', quantityMilliValue);
   const kept = (signal: string, of: number): number => thresholdBytes(config.evictionHard[signal], of);
   // Memory in huge pages can serve nothing else.
   const hugepages = [...capacity.hugepagesBytes.values()].reduce((sum, bytes) => sum + bytes, 0);
@@ -207,7 +204,18 @@ export function allocatable(
   };
 }
 
-const zero = { nano: 0n, format: 'DecimalSI' } as const;
+/** How many tasks all Pods together may have (L-302); -1, the kernel's own limit, where none are reserved. */
+export function podTasks(config: Reservations, maxPids: number | undefined): number {
+  const kept = reserved(config, 'pid', quantityValue);
+  return kept === 0 || maxPids === undefined ? -1 : Math.max(1, maxPids - kept);
+}
+
+type Reservations = Pick<AgentConfig, 'systemReserved' | 'kubeReserved'>;
+
+function reserved({ systemReserved, kubeReserved }: Reservations, resource: string, toNumber: (amount: Amount) => bigint): number {
+  const texts = [systemReserved, kubeReserved].flatMap((amounts) => amounts[resource] ?? []);
+  return texts.reduce((sum, text) => sum + Number(toNumber(parseQuantity(text) ?? zeroQuantity)), 0);
+}
 
 /** What a threshold means in bytes of `capacityBytes`. */
 export function thresholdBytes(threshold: EvictionThreshold | undefined, capacityBytes: number): number {

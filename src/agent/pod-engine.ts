@@ -35,8 +35,9 @@ import { findIdRange, UserNamespaces } from '../volume/user-namespaces.ts';
 import { Volumes } from '../volume/volumes.ts';
 import { type AgentBase, nodeObject } from './base.ts';
 import type { RuntimeConnection } from './connect-runtime.ts';
+import { maxPids, realHost } from './host.ts';
 import { admissionMetrics, NodeAdmission } from './node-admission.ts';
-import { allocatable, type NodeFactsReader } from './node-facts.ts';
+import { allocatable, type NodeFactsReader, podTasks } from './node-facts.ts';
 import { observePods } from './pod-metrics.ts';
 import { RuntimeState } from './runtime-state.ts';
 
@@ -81,11 +82,12 @@ export async function createPodEngine(options: PodEngineOptions, deps: PodEngine
   const cgroups = podCgroups ?? noCgroups;
   let workers: PodWorkers | undefined;
   const isEnforced = config.enforceNodeAllocatable.includes('pods');
+  const pidsLimit = isEnforced ? podTasks(config, await maxPids(realHost)) : -1;
   const nodeCgroups =
     podCgroups === undefined
       ? undefined
       : new NodeCgroups(
-          { limit: nodeLimit(options, isEnforced), isEnforced, pidsLimit: -1, node: nodeObject(config) },
+          { limit: nodeLimit(options, isEnforced), isEnforced, pidsLimit, node: nodeObject(config) },
           {
             ...{ cgroups: podCgroups, events, clock, logger },
             facts: () => node.read(),
