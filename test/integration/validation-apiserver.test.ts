@@ -1,5 +1,5 @@
 // Defaults and validation against a real kube-apiserver: thousands of Pods with one field set to something odd, each sent
-// as a dry run. Whatever it refuses must be refused here in the same words, and what it accepts must become the same Pod.
+// as a dry run. Whatever it refuses must be refused here in the same words, and what it accepts must become the same Pod (S-099 to S-211).
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import https from 'node:https';
@@ -141,7 +141,7 @@ function meaning(value: unknown): unknown {
   return Object.fromEntries(entries.filter(([, item]) => !isEmpty(item)));
 }
 
-describe('defaults and validation beside a real kube-apiserver (S-099 … S-211)', { skip: envtestMissing() }, () => {
+describe('defaults and validation beside a real kube-apiserver', { skip: envtestMissing() }, () => {
   let server: Envtest;
   let agent: https.Agent;
   let url: URL;
