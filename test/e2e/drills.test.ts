@@ -20,12 +20,12 @@ import {
 } from 'node:fs';
 import path from 'node:path';
 import { after, afterEach, before, describe, it } from 'node:test';
-import type { ContainerStatus, Pod } from '../../src/api/gen/kubernetes.ts';
+import type { ContainerStatus, Node, Pod } from '../../src/api/gen/kubernetes.ts';
 import { systemClock } from '../../src/std/clock.ts';
 import { runProgram } from '../../src/std/process.ts';
 import { bundleProgram } from '../support/bundle.ts';
 import { offlineImages, startContainerd, type TestContainerd, whyNoContainerd } from '../support/containerd.ts';
-import { eventually, options, TestAgent, uidOf } from '../support/test-agent.ts';
+import { eventually, nodeName, options, TestAgent, uidOf } from '../support/test-agent.ts';
 
 /** Set by `npm run drill`. */
 const rounds = Number(process.env['PINPOD_DRILL_ROUNDS'] ?? 1);
@@ -270,8 +270,11 @@ describe('faults of the machine', { skip }, () => {
     await begin({ logsMiB: 1 });
     const filling = fill(path.join(containerd.dir, 'drill-logs'));
     drill.roll(['late'], 1);
-    await agent.until('late', 'is known', () => true);
-    await pause(1500);
+    await eventually(
+      agent,
+      'an event tells that the disk is full',
+      async () => (await agent.events('late')).some((event) => /ENOSPC|no space/i.test(event)) || undefined,
+    );
     await drill.check();
     rmSync(filling);
     await drill.rolled(['late'], 1);
@@ -312,12 +315,18 @@ describe('faults of the machine', { skip }, () => {
     process.kill(pid, 'SIGSTOP');
     try {
       drill.roll(['late'], 1);
-      await pause(isLong ? 30_000 : 4_000);
+      await pause(isLong ? 45_000 : 4_000);
       assert.ok(
         (await agent.pods()).some((pod) => pod.metadata?.name?.startsWith('bystander')),
         'the API answers',
       );
       assert.equal(agent.hasFailed, false);
+      if (isLong) {
+        const node = (await agent.client.json(`/api/v1/nodes/${nodeName}`, options)) as Node;
+        const condition = node.status?.conditions?.find(({ type }) => type === 'Ready');
+        assert.equal(condition?.status, 'False');
+        assert.match(condition.message ?? '', /container runtime is down/);
+      }
       // Killed and started while the runtime hangs: it waits.
       if (isLong) {
         await agent.end('SIGKILL');
