@@ -180,7 +180,7 @@ export class FakeRuntime implements Runtime {
         runtimeHandler,
         createdAt: this.#clock.now(),
         state: 'ready',
-        ip: hostNetwork ? '' : `10.88.0.${1 + this.#created}`,
+        ip: hostNetwork ? '' : `10.88.${(this.#created + 1) >> 8}.${(this.#created + 1) & 255}`,
       };
       this.#sandboxes.set(sandbox.id, sandbox);
       this.#emit(metadata.uid, sandbox.id);
