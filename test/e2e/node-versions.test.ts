@@ -1,10 +1,14 @@
 // The bundle on every Node it is promised for: its commands, and one agent after the other on the same folders, as
 // upgrades and downgrades of Node are. The Pod must not notice any of them (D2).
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { request } from 'node:https';
 import path from 'node:path';
+import { PassThrough } from 'node:stream';
 import { after, before, describe, it } from 'node:test';
+import { Exec, KubeConfig } from '@kubernetes/client-node';
+import type WebSocket from 'ws';
 import { parse } from 'yaml';
 import { nodeProgram, otherNodes } from '../../scripts/setup/nodes.ts';
 import { bundleProgram } from '../support/bundle.ts';
@@ -62,6 +66,20 @@ function askOverTls(kubeconfig: string, target: string): Promise<string> {
   });
 }
 
+/** Through everything of the bundle that streams: `ws`, and our own SPDY behind it. */
+async function execOverWebSocket(kubeconfig: string, command: string[]): Promise<string> {
+  const config = new KubeConfig();
+  config.loadFromFile(kubeconfig);
+  const out = new PassThrough();
+  let text = '';
+  out.setEncoding('utf8').on('data', (part: string) => {
+    text += part;
+  });
+  const socket = await new Exec(config).exec('default', `static-web-${nodeName}`, 'web', command, out, null, null, false);
+  await once(socket as unknown as WebSocket, 'close');
+  return text;
+}
+
 describe('D2: one agent after the other on another Node', { skip: whyNoContainerd() ?? false }, () => {
   let agent: TestAgent;
   before(async () => {
@@ -84,6 +102,7 @@ describe('D2: one agent after the other on another Node', { skip: whyNoContainer
       assert.match(listed.out, /static-web-edge1 +1\/1 +Running +0 /);
       await eventually(agent, 'the kubeconfig is written', () => existsSync(agent.kubeconfig) || undefined);
       assert.match(await askOverTls(agent.kubeconfig, '/api/v1/nodes/edge1'), /^200 .*"name":"edge1"/);
+      assert.equal(await execOverWebSocket(agent.kubeconfig, ['echo', 'hi']), 'hi\n');
       assert.equal(await agent.end('SIGTERM'), 0, 'an orderly stop');
     });
   }
