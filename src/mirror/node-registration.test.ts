@@ -76,7 +76,10 @@ function setUp(t: TestContext, options: Partial<NodeRegistrationOptions> = {}) {
   const group = new TaskGroup();
   t.after(() => group.close());
   const shown = (): Node | undefined => world.double.get('nodes', '', nodeName) as Node | undefined;
-  return { ...world, registration, lease, group, setFacts, shown };
+  const watched = (seen: Node): void => {
+    node = seen;
+  };
+  return { ...world, registration, lease, group, setFacts, shown, watched };
 }
 
 test('S-355, S-371 … S-376: registered with labels, taints, capacity, addresses, nodeInfo, conditions', async (t) => {
@@ -119,6 +122,19 @@ test('S-439: a reboot is told once', async (t) => {
     await quiesce();
   }
   assert.deepEqual(told(), ['Node node-1 has been rebooted, boot id: c']);
+});
+
+test('S-437: a cordon and its end are told', async (t) => {
+  const w = setUp(t);
+  w.registration.start(w.group);
+  await until(w.clock, () => w.shown()?.status?.nodeInfo !== undefined, 1000);
+  const told = () => w.events.filter((event) => event.reason.endsWith('Schedulable')).map((event) => event.message);
+  for (const unschedulable of [false, true, true, undefined]) {
+    w.watched({ ...w.shown(), spec: unschedulable === undefined ? {} : { unschedulable } });
+    await w.clock.advance(11_000);
+    await quiesce();
+  }
+  assert.deepEqual(told(), ['Node node-1 status is now: NodeNotSchedulable', 'Node node-1 status is now: NodeSchedulable']);
 });
 
 test('facts that flap are sent at most once a second', async (t) => {

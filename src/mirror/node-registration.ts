@@ -63,6 +63,7 @@ export class NodeRegistration {
   #sent: { readonly status: NodeStatus; readonly uid: string } | undefined;
   #reportAt: Instant = 0;
   #hasToldReboot = false;
+  #isCordoned = false;
   #wake: () => void = () => undefined;
 
   constructor(options: NodeRegistrationOptions, deps: NodeRegistrationDeps) {
@@ -156,6 +157,7 @@ export class NodeRegistration {
     const facts = await this.#deps.facts.read({ signal });
     const node = this.#deps.node() ?? (await this.#fetch(signal));
     this.#tellReboot(node, facts.nodeInfo.bootID);
+    this.#tellCordon(node);
     const now = this.#deps.clock.now();
     const before = node.status?.conditions ?? [];
     const status = nodeStatus(facts, this.#options, before, now);
@@ -191,9 +193,21 @@ export class NodeRegistration {
     const known = node.status?.nodeInfo?.bootID ?? '';
     if (this.#hasToldReboot || known === '' || known === bootId) return;
     this.#hasToldReboot = true;
+    this.#tell('Warning', 'Rebooted', `Node ${this.#options.nodeName} has been rebooted, boot id: ${bootId}`);
+  }
+
+  /** S-437; static Pods do not mind. */
+  #tellCordon(node: Node): void {
+    const isCordoned = node.spec?.unschedulable === true;
+    if (isCordoned === this.#isCordoned) return;
+    this.#isCordoned = isCordoned;
+    const reason = isCordoned ? 'NodeNotSchedulable' : 'NodeSchedulable';
+    this.#tell('Normal', reason, `Node ${this.#options.nodeName} status is now: ${reason}`);
+  }
+
+  #tell(type: 'Normal' | 'Warning', reason: string, message: string): void {
     const { nodeName } = this.#options;
-    const object = { kind: 'Node', namespace: '', name: nodeName, uid: nodeName } as const;
-    this.#deps.events.record(object, 'Warning', 'Rebooted', `Node ${nodeName} has been rebooted, boot id: ${bootId}`);
+    this.#deps.events.record({ kind: 'Node', namespace: '', name: nodeName, uid: nodeName }, type, reason, message);
   }
 
   async #fetch(signal: AbortSignal): Promise<Node> {
