@@ -14,7 +14,7 @@ const statusOf = (state: NonNullable<PodStatus['containerStatuses']>[number]['st
   ],
 });
 
-test('H-366 … H-370, H-374, H-378, C-500: the life of a Pod in numbers', async () => {
+test('H-366 … H-368, H-370, H-374, H-378, C-500: the life of a Pod in numbers', async () => {
   const clock = new FakeClock(Date.parse('2026-01-01T00:00:02Z'));
   const status = new StatusStore({ clock });
   const metrics = new PrometheusMetrics();
