@@ -65,7 +65,7 @@ test('labels and other facts of the node that change: asked again (D4, S-458)', 
     assert.equal(said(m, 'a'), 'Running');
   }));
 
-test('a Pod of lower priority goes with its grace, and comes back when there is room (S-466 … S-471, C-401, D4)', () =>
+test('a Pod of lower priority goes with its grace, and comes back when there is room (S-466, S-467, S-470, S-471, C-401, D4)', () =>
   onMachine({ process: () => ({ onTerm: 'ignore' }) }, async (m) => {
     const low = asking('low', '3', { priority: 1, terminationGracePeriodSeconds: 20 });
     const high = asking('high', '3', { priority: 2 });
