@@ -16,6 +16,7 @@ import { type Envtest, envtestMissing, startEnvtest } from '../support/envtest.t
 
 type Tree = Readonly<Record<string, unknown>>;
 interface Sent {
+  readonly metadata?: Tree;
   readonly spec: Tree;
 }
 
@@ -108,6 +109,35 @@ function* variants(field: string, type: FieldType): Iterable<Sent> {
   }
 }
 
+// Not the generation: the server sets it before it looks.
+const metadataFields = ['labels', 'annotations', 'finalizers', 'ownerReferences', 'generateName'];
+
+function* metadataVariants(): Iterable<Sent> {
+  for (const field of metadataFields) {
+    const type = fieldTypes.get('ObjectMeta')?.get(field)?.type;
+    assert.ok(type !== undefined);
+    for (const value of values(type, field, 3)) yield { metadata: { [field]: value }, spec: { containers: bases['containers'] } };
+  }
+}
+
+/** Several odd fields at once: what fields say of each other. The same ones each time. */
+function* combinations(count: number): Iterable<Sent> {
+  const specs = [...(fieldTypes.get('PodSpec') ?? [])]
+    .filter(([field]) => field !== 'ephemeralContainers')
+    .map(([field, { type }]) => [...variants(field, type)].map(({ spec }) => spec));
+  let state = 1;
+  const pick = <T>(list: readonly T[]): T => {
+    state = Math.imul(state, 1_103_515_245) + 12_345;
+    const item = list[((state >>> 8) & 0xff_ff_ff) % list.length];
+    assert.ok(item !== undefined);
+    return item;
+  };
+  for (let i = 0; i < count; i++) {
+    const parts = Array.from({ length: 2 + (i % 4) }, () => pick(pick(specs)));
+    yield { spec: parts.reduce((whole, part) => merge(whole, part) as Tree) };
+  }
+}
+
 /** Fields of gates that are off: the server drops them, a kubelet keeps and checks them (S-041). */
 const droppedFields = /"(stopSignal|podCertificate|clusterTrustBundle|schedulingGroup)"/;
 /** Words of the server that are not expected here. */
@@ -115,16 +145,22 @@ const expectedDifferences: readonly RegExp[] = [
   /disallowed by cluster policy/, // S-131: the agent allows it
   /^spec\.volumes\[0\]\.image\.reference: Required value/, // S-132: the server's rule only
   /\.(ephemeral|csi)\./, // refused on static Pods as a whole (S-214)
+  /\.(cephFS|downwarAPI): Forbidden: may not specify more than 1/, // paths that no manifest has
   /windowsOptions|hostProcess/i, // not of this system
   /localhostProfile: Invalid value: \{|^spec\.resourceClaims\[0\]: Invalid value: \{/, // values with the field names of Go
 ];
 
+const toManifest = ({ metadata, spec }: Sent): unknown => {
+  return { apiVersion: 'v1', kind: 'Pod', metadata: { name: 'p', namespace: 'default', ...metadata }, spec };
+};
+
 function check(pod: Sent): { readonly problems: readonly string[]; readonly spec: unknown } {
-  const manifest = { apiVersion: 'v1', kind: 'Pod', metadata: { name: 'p', namespace: 'default' }, ...pod };
+  const manifest = toManifest(pod);
   const [document] = decodeManifest(Buffer.from(JSON.stringify(manifest)));
   assert.ok(document?.pod !== undefined && document.problems.length === 0, `${JSON.stringify(pod)}: ${JSON.stringify(document?.problems)}`);
   const defaulted = defaultPod(document.pod);
-  const metadata = { ...defaulted.metadata, name: 'p', namespace: 'default', uid: 'u', annotations: { [annotationKeys.configHash]: 'u' } };
+  const annotations = { [annotationKeys.configHash]: 'u', ...defaulted.metadata.annotations };
+  const metadata = { ...defaulted.metadata, name: 'p', namespace: 'default', uid: 'u', annotations };
   const problems = validatePod({ ...defaulted, metadata } as Pod).map(({ field, message }) => `${field}: ${message}`);
   return { problems, spec: defaulted.spec };
 }
@@ -179,13 +215,13 @@ describe('defaults and validation beside a real kube-apiserver', { skip: envtest
         response.on('end', () => resolve({ code: response.statusCode ?? 0, body: JSON.parse(Buffer.concat(parts).toString()) }));
       });
       call.on('error', reject);
-      call.end(JSON.stringify({ apiVersion: 'v1', kind: 'Pod', metadata: { name: 'p', namespace: 'default' }, ...pod }));
+      call.end(JSON.stringify(toManifest(pod)));
     });
   }
 
   /** What differs, in words; undefined: nothing that is not expected. */
   async function difference(pod: Sent): Promise<unknown> {
-    const sent = JSON.stringify(pod.spec);
+    const sent = JSON.stringify(pod);
     if (droppedFields.test(sent)) return undefined;
     const { code, body } = await post(pod);
     const ours = check(pod);
@@ -200,19 +236,23 @@ describe('defaults and validation beside a real kube-apiserver', { skip: envtest
     return missing.length === 0 ? undefined : { sent, why: 'not said here', missing, ours: ours.problems };
   }
 
+  async function compare(sent: Iterable<Sent>): Promise<void> {
+    const pods = sent[Symbol.iterator]();
+    const differences: unknown[] = [];
+    const work = async (): Promise<void> => {
+      for (let next = pods.next(); next.done !== true; next = pods.next()) {
+        const found = await difference(next.value);
+        if (found !== undefined) differences.push(found);
+      }
+    };
+    await Promise.all(Array.from({ length: 8 }, work));
+    assert.deepEqual(differences, []);
+  }
+
   for (const [field, { type }] of fieldTypes.get('PodSpec') ?? []) {
     if (field === 'ephemeralContainers') continue; // no static Pod has any (S-194)
-    test(`spec.${field}`, async () => {
-      const pods = variants(field, type)[Symbol.iterator]();
-      const differences: unknown[] = [];
-      const work = async (): Promise<void> => {
-        for (let next = pods.next(); next.done !== true; next = pods.next()) {
-          const found = await difference(next.value);
-          if (found !== undefined) differences.push(found);
-        }
-      };
-      await Promise.all(Array.from({ length: 8 }, work));
-      assert.deepEqual(differences, []);
-    });
+    test(`spec.${field}`, () => compare(variants(field, type)));
   }
+  test('metadata (S-145 … S-155)', () => compare(metadataVariants()));
+  test('several odd fields at once', () => compare(combinations(Number(process.env['COMBINATIONS'] ?? 3000))));
 });

@@ -2,7 +2,7 @@
 import { aggregateResources, isPodLevelResource } from '../defaults.ts';
 import type { PodSpec, ResourceRequirements } from '../gen/kubernetes.ts';
 import { type Amount, compareQuantities, formatQuantity, isWholeQuantity, parseQuantity, zeroQuantity } from '../quantity.ts';
-import { nonNegativeMessage, qualifiedName } from './formats.ts';
+import { dnsLabel, nonNegativeMessage, qualifiedName } from './formats.ts';
 import type { Report } from './report.ts';
 
 const computeResources = ['cpu', 'memory', 'ephemeral-storage'];
@@ -120,6 +120,8 @@ function validateClaims(field: string, resources: Resources, claimNames: Readonl
       report.required(`${field}[${i}]`);
       continue;
     }
+    if (claim.request !== undefined && claim.request !== '')
+      report.invalidEach(`${field}[${i}].request`, claim.request, dnsLabel(claim.request));
     const identity = claim.request === undefined ? claim.name : `${claim.name}/${claim.request}`;
     if (seen.has(identity)) report.duplicate(`${field}[${i}]`, identity);
     seen.add(identity);

@@ -83,7 +83,7 @@ const rows: readonly (readonly [rule: string, spec: JsonObject, expected: readon
     { hostnameOverride: 'a'.repeat(65), setHostnameAsFQDN: true },
     [
       'hostnameOverride: Too long: may not be more than 64 bytes',
-      'hostnameOverride: Forbidden: may not be set when `setHostnameAsFQDN` is true',
+      'hostnameOverride: Forbidden: may not be specified when setHostnameAsFQDN is true',
     ],
   ],
   [

@@ -146,8 +146,8 @@ function validateHostnameOverride(spec: PodSpec, report: Report): void {
   if (name === undefined) return;
   if (byteLength(name) > maxHostnameOverride) report.tooLong(field, maxHostnameOverride);
   report.invalidEach(field, name, dnsSubdomain(name));
-  if (spec.setHostnameAsFQDN === true) report.forbidden(field, 'may not be set when `setHostnameAsFQDN` is true');
-  if (spec.hostNetwork === true) report.forbidden(field, 'may not be set when `hostNetwork` is true');
+  if (spec.setHostnameAsFQDN === true) report.forbidden(field, 'may not be specified when setHostnameAsFQDN is true');
+  if (spec.hostNetwork === true) report.forbidden(field, 'may not be specified when hostNetwork is true');
 }
 
 /** S-199 */
