@@ -2,6 +2,7 @@
 // tried again.
 import type { EventSink } from '../api/events.ts';
 import type { AgentConfig } from '../config/agent-config.ts';
+import type { KubeletApiOptions } from '../server/kubelet/app.ts';
 import { type KubeletListener, KubeletServer, type KubeletServerDeps, type KubeletServerOptions } from '../server/kubelet-server.ts';
 import { raceSignal } from '../std/async.ts';
 
@@ -54,7 +55,6 @@ export function kubeletServerOptions(config: AgentConfig): KubeletServerOptions 
   // Without it the health port is there all the same (H-264).
   const isServed = config.enableServer;
   return {
-    nodeName: config.nodeName,
     main:
       !isServed || config.port === 0
         ? undefined
@@ -79,6 +79,14 @@ export function kubeletServerOptions(config: AgentConfig): KubeletServerOptions 
           },
     readOnly: !isServed || config.readOnlyPort === 0 ? undefined : { address: config.address, port: config.readOnlyPort },
     healthz: config.healthzPort === 0 ? undefined : { address: config.healthzBindAddress, port: config.healthzPort },
+    ...kubeletApiOptions(config),
+  };
+}
+
+/** What does not depend on the listener. */
+export function kubeletApiOptions(config: AgentConfig): Omit<KubeletApiOptions, 'listener'> {
+  return {
+    nodeName: config.nodeName,
     enableDebuggingHandlers: config.enableDebuggingHandlers,
     enableSystemLogHandler: config.enableSystemLogHandler,
     enableDebugFlagsHandler: config.enableDebugFlagsHandler,

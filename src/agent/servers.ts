@@ -8,12 +8,14 @@ import type { CgroupFacts } from '../pod/node-facts.ts';
 import type { PodWorkers } from '../podworker/pod-workers.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { KubeServer } from '../server/kube-server.ts';
+import { KubeletApi } from '../server/kubelet/app.ts';
+import { socketUser } from '../server/user.ts';
 import type { ManifestsView } from '../server/views.ts';
 import type { StatusStore } from '../status/status-store.ts';
 import { jsonStateFile } from '../std/state-file.ts';
 import type { AgentBase } from './base.ts';
 import { diffView } from './diff-view.ts';
-import { serveKubeletEndpoints } from './kubelet-endpoints.ts';
+import { kubeletApiOptions, serveKubeletEndpoints } from './kubelet-endpoints.ts';
 import { LeaseFeed } from './lease-view.ts';
 import type { Lifetime } from './lifetime.ts';
 import { declareNode } from './metrics.ts';
@@ -89,6 +91,21 @@ export async function startServers({ config, layout, cgroup }: ServersOptions, d
   );
   life.spawn('lease', (o) => leases.run(o));
   const mirrorState = jsonStateFile({ path: path.join(config.rootDir, 'views.json'), maxBytes: 8 << 20 }, { log });
+  const { cluster } = deps;
+  const ofCluster =
+    cluster === undefined
+      ? {}
+      : { reviews: cluster.reviews, serving: cluster.serving, toStaticUid: (uid: string) => cluster.uids.toStatic(uid) };
+  const kubeletDeps = {
+    ...{ ...views, ...ofCluster, events, metrics, metricsView: metrics },
+    build: { version: kubeVersion.gitVersion, engine: kubeVersion.engine, startedAt: clock.now() },
+    setVerbosity: deps.setVerbosity,
+    onServing: deps.onKubeletPort,
+    onFault: (message: string | undefined): void => {
+      portFault = message;
+    },
+  };
+  const kubelet = new KubeletApi({ ...kubeletApiOptions(config), listener: 'main' }, { ...kubeletDeps, signal: life.signal });
   const server = new KubeServer(
     {
       version: kubeVersion,
@@ -104,25 +121,14 @@ export async function startServers({ config, layout, cgroup }: ServersOptions, d
           }
         : undefined,
     },
-    { ...views, nodes: deps.nodes, leases, events, mirrorState, random: deps.random },
+    {
+      ...{ ...views, nodes: deps.nodes, leases, events, mirrorState, random: deps.random },
+      kubelet: (request) => kubelet.app.fetch(request, { user: socketUser }),
+    },
   );
   life.onStop(() => server.stop());
   await server.start();
   if (server.url !== undefined) log.info('kubectl works here', { url: server.url, kubeconfig: config.localKubeconfigPath });
-  const { cluster } = deps;
-  const ofCluster =
-    cluster === undefined
-      ? {}
-      : { reviews: cluster.reviews, serving: cluster.serving, toStaticUid: (uid: string) => cluster.uids.toStatic(uid) };
-  const kubeletDeps = {
-    ...{ ...views, ...ofCluster, events, metrics, metricsView: metrics },
-    build: { version: kubeVersion.gitVersion, engine: kubeVersion.engine, startedAt: clock.now() },
-    setVerbosity: deps.setVerbosity,
-    onServing: deps.onKubeletPort,
-    onFault: (message: string | undefined): void => {
-      portFault = message;
-    },
-  };
   life.spawn('kubelet endpoints', (o) => serveKubeletEndpoints(config, kubeletDeps, o));
 }
 

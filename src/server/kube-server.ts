@@ -65,6 +65,8 @@ export interface KubeServerDeps {
   readonly diff: DiffView;
   readonly config: ConfigView;
   readonly health: readonly HealthCheck[];
+  /** What is behind `nodes/NAME/proxy`, and `/metrics`. */
+  readonly kubelet?: ((request: Request) => Response | Promise<Response>) | undefined;
   /** Keeps UIDs and ages of the Pods' views over restarts. */
   readonly mirrorState?: StateView | undefined;
   readonly clock: Clock;

@@ -402,6 +402,11 @@ describe('kubectl and the whole agent', { skip: missing }, () => {
 
       it('C-319 C-332 C-334 C-335 C-336 C-337 C-338: what the server has and is', async () => {
         assert.equal(await out('get', '--raw', '/readyz'), 'ok');
+        assert.match(await out('get', '--raw', '/metrics'), /^kubelet_node_name\{node="edge1"\} 1$/m);
+        const summary = JSON.parse(await out('get', '--raw', `/api/v1/nodes/${nodeName}/proxy/stats/summary`)) as {
+          readonly node: { readonly nodeName: string };
+        };
+        assert.equal(summary.node.nodeName, nodeName, 'H-313');
         const resources = await out('api-resources', '--no-headers');
         for (const line of [/^pods +po +v1 +true +Pod$/m, /^nodes +no +v1 +false +Node$/m, /^events +ev +v1 +true +Event$/m])
           assert.match(resources, line);

@@ -32,7 +32,14 @@ function setUp(pods = [podOf({ labels: { app: 'web' } }), podOf({ name: 'db', na
     { name: 'syncloop', check: () => broken.reason },
   ];
   const broken: { reason: string | undefined } = { reason: undefined };
-  const deps = { ...views, mirrorPods, resources, health, clock, random: { next: () => 0 }, log: silentLogger, signal: abort.signal };
+  const kubelet = (request: Request): Response => {
+    const { pathname, search } = new URL(request.url);
+    return new Response(`${request.method} ${pathname}${search}`, { headers: { 'content-type': 'text/x' } });
+  };
+  const deps = {
+    ...{ ...views, mirrorPods, resources, health, clock, kubelet },
+    ...{ random: { next: () => 0 }, log: silentLogger, signal: abort.signal },
+  };
   const { app } = new KubeApi(options, deps);
   const call = async (path: string, init: RequestInit = {}, user = admin) => {
     // A text as body would be sent as text/plain.
@@ -527,6 +534,30 @@ test('C-355 C-356 C-361 H-255: logs that cannot be had', async () => {
     [422, [{ reason: 'FieldValueInvalid', message: 'Invalid value: -5: must be greater than or equal to 0', field: 'tailLines' }]],
   );
   assert.equal((await log('web-node1', 'container=x')).json.message, 'container x is not valid for pod web-node1');
+});
+
+const proxied: readonly (readonly [method: string, path: string, code: number, text: string | RegExp])[] = [
+  ['GET', '/api/v1/nodes/node1/proxy/stats/summary?only_cpu_and_memory=true', 200, 'GET /stats/summary?only_cpu_and_memory=true'],
+  ['GET', '/api/v1/nodes/node1/proxy/logs/a%2fb', 200, 'GET /logs/a%2fb'],
+  ['GET', '/api/v1/nodes/node1/proxy/', 200, 'GET /'],
+  ['GET', '/api/v1/nodes/node1/proxy', 200, 'GET /'],
+  ['GET', '/metrics', 200, 'GET /metrics'],
+  ['GET', '/api/v1/nodes/other/proxy/pods', 404, /nodes \\"other\\" not found/],
+  ['POST', '/api/v1/nodes/node1/proxy/run/default/web-node1/c', 404, /could not find the requested resource/],
+  ['POST', '/api/v1/nodes/node1/proxy', 403, /it cannot be changed here/],
+];
+for (const [method, path, code, text] of proxied) {
+  test(`H-313: ${method} ${path} is a ${code}`, async () => {
+    const answer = await setUp().call(path, { method });
+    assert.equal(answer.code, code, answer.text);
+    if (typeof text === 'string') assert.deepEqual([answer.text, answer.headers.get('content-type')], [text, 'text/x']);
+    else assert.match(answer.text, text);
+  });
+}
+
+test('H-313: only administrators', async () => {
+  const { call } = setUp();
+  assert.equal((await call('/api/v1/nodes/node1/proxy/pods', {}, { name: 'eve', groups: [] })).code, 403);
 });
 
 const hostile = [

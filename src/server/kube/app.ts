@@ -64,6 +64,8 @@ export interface KubeApiDeps {
   readonly stats: StatsView;
   readonly manifests: ManifestsView;
   readonly health: readonly HealthCheck[];
+  /** The kubelet's own endpoints, for GET requests below `nodes/NAME/proxy`; without it there are none there. */
+  readonly kubelet?: ((request: Request) => Response | Promise<Response>) | undefined;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
@@ -132,6 +134,10 @@ export class KubeApi {
     this.#openApiRoutes();
     this.#reviewRoutes();
     this.#usageRoutes();
+    app.get('/metrics', (c) => this.#kubelet(c.req.raw, '/metrics'));
+    for (const path of ['/api/v1/nodes/:name/proxy', '/api/v1/nodes/:name/proxy/*']) {
+      app.get(path, (c) => this.#nodeProxy(c.req.raw, c.req.param('name') ?? ''));
+    }
     app.get('/api', (c) => this.#discover(c.req.raw, '/api'));
     app.get('/apis', (c) => this.#discover(c.req.raw, '/apis'));
     app.get('/api/v1', (c) => this.#document(c.req.raw, this.#discovery.groupVersion('', 'v1')));
@@ -143,6 +149,21 @@ export class KubeApi {
     app.all('/apis/:group/:version/*', (c) =>
       this.#resource(callOf(c.req.raw, c.env.user), c.req.param('group'), c.req.param('version'), 4),
     );
+  }
+
+  #nodeProxy(request: Request, name: string): Promise<Response> {
+    const nodes = this.#resourceNamed('nodes');
+    if (nodes.cache.get('', name) === undefined) throw notFound(nodes, name);
+    const [, path = ''] = /^\/api\/v1\/nodes\/[^/]+\/proxy(.*)$/.exec(new URL(request.url).pathname) ?? [];
+    return this.#kubelet(request, path === '' ? '/' : path);
+  }
+
+  /** Those who may ask here may ask there; the reader of its answer is the client itself (H-313). */
+  async #kubelet(request: Request, path: string): Promise<Response> {
+    const { kubelet } = this.#deps;
+    if (kubelet === undefined) throw unknownResource();
+    const { origin, search } = new URL(request.url);
+    return await kubelet(new Request(`${origin}${path}${search}`, { headers: request.headers }));
   }
 
   #openApiRoutes(): void {

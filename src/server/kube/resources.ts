@@ -194,7 +194,7 @@ export function servedResources(deps: ResourcesDeps): readonly Resource[] {
       kind: 'Node',
       namespaced: false,
       shortNames: ['no'],
-      subresources: [status('Node')],
+      subresources: [{ name: 'proxy', kind: 'NodeProxyOptions', verbs: ['get'] }, status('Node')],
       feed: deps.nodes,
       printer: nodePrinter,
       fields: { 'spec.unschedulable': (n) => String(n.spec?.unschedulable ?? false) },
