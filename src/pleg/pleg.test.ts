@@ -19,6 +19,7 @@ function world(options: FakeRuntimeOptions & PlegOptions = {}) {
   const o = { signal: ends.signal };
   const changes: string[] = [];
   const counted: string[] = [];
+  const gauges: Record<string, number> = {};
   let recoveries = 0;
   const pleg = new Pleg(options, {
     runtime,
@@ -28,6 +29,12 @@ function world(options: FakeRuntimeOptions & PlegOptions = {}) {
       ...noMetrics,
       counter: ({ name }) => ({
         inc: () => void counted.push(name.replace('kubelet_evented_pleg_connection_', '')),
+        remove: () => undefined,
+      }),
+      gauge: ({ name }) => ({
+        set: (value, { container_state: state } = {}) => {
+          gauges[state ?? name.replace('kubelet_', '')] = value;
+        },
         remove: () => undefined,
       }),
     },
@@ -46,6 +53,7 @@ function world(options: FakeRuntimeOptions & PlegOptions = {}) {
       return [...new Set(changes.splice(0))];
     },
     counted,
+    gauges,
     recoveries: () => recoveries,
     relists: () => runtime.calls.filter(({ method, args }) => method === 'listPodSandboxes' && args.length === 0).length,
     async pod(uid: string, attempt = 0): Promise<{ readonly sandboxId: string; readonly containerId: string }> {
@@ -89,6 +97,24 @@ describe('Pleg with events', () => {
       await settle();
       assert.deepEqual(w.woken(), ['a']);
       assert.equal(w.relists(), before);
+    });
+  });
+
+  it('counts what runs as it changes, not only at a relist (H-361, H-362)', async () => {
+    const w = world();
+    await w.running(async () => {
+      await w.clock.advance(1_000);
+      const { containerId, sandboxId } = await w.pod('a');
+      await w.pod('b');
+      for (const uid of ['a', 'b']) await w.pleg.observe(uid, w.o);
+      assert.deepEqual([w.gauges['running_pods'], w.gauges['running']], [2, 2]);
+      w.runtime.exit(containerId, 1);
+      await w.pleg.observe('a', w.o);
+      assert.deepEqual([w.gauges['running_pods'], w.gauges['running'], w.gauges['exited']], [2, 1, 1]);
+      await w.runtime.stopPodSandbox(sandboxId, w.o);
+      await w.runtime.removePodSandbox(sandboxId, w.o);
+      await w.pleg.observe('a', w.o);
+      assert.deepEqual([w.gauges['running_pods'], w.gauges['running'], w.gauges['exited']], [1, 1, 0]);
     });
   });
 

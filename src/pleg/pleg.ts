@@ -4,7 +4,7 @@
 //     event stream ──► known id ─────────────► onChange(podUid), and later again when it came early
 //          │  └──────► unknown id ─► relist ─┘
 //          └─ broken / unimplemented ─► relist every second until it is open again
-import type { ObservedContainer, ObservedPod, ObservedSandbox } from '../pod/observation.ts';
+import type { ObservedPod } from '../pod/observation.ts';
 import type { CallOptions, Runtime, RuntimeEvent } from '../runtime/runtime.ts';
 import { linkSignals, raceSignal, Superseded, TaskGroup } from '../std/async.ts';
 import type { Clock, Instant } from '../std/clock.ts';
@@ -64,7 +64,9 @@ export class Pleg {
   readonly #runningPods: Gauge;
   readonly #runningContainers: Gauge;
   readonly #streams: { readonly opened: Counter; readonly broken: Counter };
-  readonly #seenStates = new Set<string>();
+  /** How many containers are in each state, and how many Pods have a sandbox that is ready (H-361, H-362). */
+  readonly #states = new Map<string, number>();
+  #readyPods = 0;
   readonly #records = new Map<string, PodRecord>();
   readonly #podOf = new Map<string, string>();
   readonly #firstRelist: Promise<void>;
@@ -90,10 +92,10 @@ export class Pleg {
     this.#interval = metrics.histogram({ name: 'kubelet_pleg_relist_interval_seconds', help: 'Time between the starts of two relists.' });
     this.#lastSeen = metrics.gauge({ name: 'kubelet_pleg_last_seen_seconds', help: 'Unix time of the last good relist.' });
     this.#podDuration = metrics.histogram({ name: 'kubelet_pleg_pod_relist_duration_seconds', help: 'Duration of a look at one Pod.' });
-    this.#runningPods = metrics.gauge({ name: 'kubelet_running_pods', help: 'Pods with a running sandbox at the last relist.' });
+    this.#runningPods = metrics.gauge({ name: 'kubelet_running_pods', help: 'Pods with a running sandbox.' });
     this.#runningContainers = metrics.gauge({
       name: 'kubelet_running_containers',
-      help: 'Containers by state at the last relist.',
+      help: 'Containers by state.',
       labels: ['container_state'],
     });
     this.#streams = {
@@ -188,7 +190,6 @@ export class Pleg {
     this.#duration.observe((clock.now() - startedAt) / 1000);
     this.#lastSeen.set(startedAt / 1000);
     this.#lastRelistAt = startedAt;
-    this.#count(sandboxes, containers);
     const current = group({ sandboxes, containers });
     for (const podUid of new Set([...this.#records.keys(), ...current.keys()])) {
       const before = this.#records.get(podUid);
@@ -197,17 +198,6 @@ export class Pleg {
       if (!sameRecord(before, after)) this.#deps.onChange(podUid);
     }
     this.#relisted();
-  }
-
-  /** H-361, H-362. A state that was seen once is told ever after. */
-  #count(sandboxes: readonly ObservedSandbox[], containers: readonly ObservedContainer[]): void {
-    this.#runningPods.set(new Set(sandboxes.filter(({ state }) => state === 'ready').map(({ podUid }) => podUid)).size);
-    const counts = new Map<string, number>([...this.#seenStates].map((state) => [state, 0]));
-    for (const { state } of containers) counts.set(state, (counts.get(state) ?? 0) + 1);
-    for (const [state, count] of counts) {
-      this.#seenStates.add(state);
-      this.#runningContainers.set(count, { container_state: state });
-    }
   }
 
   /** A relist will begin within `ms`. */
@@ -341,13 +331,29 @@ export class Pleg {
   }
 
   #setRecord(podUid: string, record: PodRecord | undefined): void {
-    for (const id of this.#records.get(podUid)?.keys() ?? []) this.#podOf.delete(id);
+    const before = this.#records.get(podUid);
+    if (sameRecord(before, record)) return;
+    for (const id of before?.keys() ?? []) this.#podOf.delete(id);
+    this.#count(before, -1);
+    this.#count(record, 1);
     if (record === undefined) {
       this.#records.delete(podUid);
       return;
     }
     this.#records.set(podUid, record);
     for (const id of record.keys()) this.#podOf.set(id, podUid);
+  }
+
+  #count(record: PodRecord | undefined, by: 1 | -1): void {
+    const states = [...(record?.values() ?? [])];
+    if (states.includes('ready')) this.#readyPods += by;
+    this.#runningPods.set(this.#readyPods);
+    for (const state of states) {
+      if (state === 'ready' || state === 'notReady') continue;
+      const count = (this.#states.get(state) ?? 0) + by;
+      this.#states.set(state, count);
+      this.#runningContainers.set(count, { container_state: state });
+    }
   }
 }
 
