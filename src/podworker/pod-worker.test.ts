@@ -55,11 +55,14 @@ function setUp() {
   const clock = new FakeClock();
   const observations: Question<string, ObservedPod>[] = [];
   const actions: Question<Action, ActionOutcome>[] = [];
+  /** `syncFrequency`, which a reload may change. */
+  const resync = { ms: 60_000 };
   const worker = new PodWorker(buildPod({ restartPolicy: 'Always' }), {
     observe: (uid, { signal }) => raceSignal(ask(observations, uid), signal),
     executor: { execute: (action, { signal }) => raceSignal(ask(actions, action), signal) },
     prober: { sync: () => undefined, beginTermination: () => undefined, remove: () => undefined, results: () => noProbeResults },
     planOptions: () => ({ backoff: defaultBackoff, networkError: undefined, runtimeName: 'fake', hostIps: [], agentStartedAt: 0 }),
+    resyncMs: () => resync.ms,
     resizeRefusal: () => undefined,
     lastStatus: { load: async () => undefined, save: async () => undefined },
     readTerminationMessage: async () => '',
@@ -73,7 +76,7 @@ function setUp() {
     assert.ok(first, 'nothing was asked');
     return first;
   };
-  return { clock, worker, observations, actions, observation: () => next(observations), action: () => next(actions) };
+  return { clock, worker, resync, observations, actions, observation: () => next(observations), action: () => next(actions) };
 }
 
 const nothing = observedPod({ sandboxes: [] });
@@ -135,6 +138,22 @@ test('a Pod of which nothing is heard is looked at every minute; wake-ups during
     for (let i = 0; i < 5; i++) worker.wake();
     await look.answer(nothing);
     assert.equal(observations.length, 1);
+    await observation().answer(nothing);
+    assert.deepEqual(observations, []);
+  }));
+
+test('syncFrequency says how often that is (L-042)', () =>
+  working(async ({ clock, resync, observations, observation, action, worker }) => {
+    resync.ms = 5_000;
+    worker.terminate({ kind: 'completed' });
+    await settle();
+    await observation().answer(nothing);
+    await observation().answer(nothing);
+    for (let i = 0; i < 2; i++) await action().answer(done);
+    while (observations.length > 0) await observation().answer(nothing);
+    await clock.advance(4_999);
+    assert.deepEqual(observations, []);
+    await clock.advance(1);
     await observation().answer(nothing);
     assert.deepEqual(observations, []);
   }));
