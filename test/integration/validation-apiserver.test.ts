@@ -253,6 +253,6 @@ describe('defaults and validation beside a real kube-apiserver', { skip: envtest
     if (field === 'ephemeralContainers') continue; // no static Pod has any (S-194)
     test(`spec.${field}`, () => compare(variants(field, type)));
   }
-  test('metadata (S-145 … S-155)', () => compare(metadataVariants()));
+  test('metadata', () => compare(metadataVariants()));
   test('several odd fields at once', () => compare(combinations(Number(process.env['COMBINATIONS'] ?? 3000))));
 });
