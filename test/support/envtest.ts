@@ -9,8 +9,9 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import type { Pod } from '../../src/api/gen/kubernetes.ts';
 import { HttpKubeApi } from '../../src/mirror/http-kube-api.ts';
-import { type ApiAccess, type KubeApi, paths } from '../../src/mirror/kube-api.ts';
+import { type ApiAccess, isApiError, type KubeApi, paths } from '../../src/mirror/kube-api.ts';
 import { issueCertificate } from '../../src/server/issue-certificate.ts';
 import { systemClock } from '../../src/std/clock.ts';
 import { noMetrics } from '../../src/std/metrics.ts';
@@ -267,4 +268,26 @@ async function freePort(): Promise<number> {
   const address = server.address();
   await new Promise((resolve) => server.close(resolve));
   return typeof address === 'object' && address !== null ? address.port : 0;
+}
+
+const never = new AbortController().signal;
+
+/** As an administrator; undefined when there is no such object, or no server. */
+export async function read(env: Envtest, url: string): Promise<Pod | undefined> {
+  try {
+    return (await env.admin.request({ method: 'GET', path: url }, { signal: never })) as Pod;
+  } catch (error) {
+    if (isApiError(error, 'not-found', 'unreachable')) return undefined;
+    throw error;
+  }
+}
+
+/** A real server needs real time: waits for a state, and asserts none of it. */
+export async function untilObject(env: Envtest, url: string, condition: (object: Pod | undefined) => boolean): Promise<Pod | undefined> {
+  for (let i = 0; i < 1200; i++) {
+    const object = await read(env, url);
+    if (condition(object)) return object;
+    await delay(50);
+  }
+  throw new Error(`${url} did not get there: ${JSON.stringify(await read(env, url))}`);
 }
