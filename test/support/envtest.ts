@@ -50,6 +50,8 @@ function etcdPath(assets: string): string | undefined {
 
 /** `admissionOff`: plugins that would change or refuse what a test sends. */
 export async function startEnvtest({ admissionOff = [] }: { readonly admissionOff?: readonly string[] } = {}): Promise<Envtest> {
+  const missing = envtestMissing();
+  if (missing !== undefined) throw new Error(missing);
   const assets = process.env['KUBEBUILDER_ASSETS'] ?? '';
   const directory = await mkdtemp(path.join(tmpdir(), 'pinpod-envtest-'));
   const at = (name: string): string => path.join(directory, name);
