@@ -7,7 +7,7 @@
 import type { EventSink } from '../api/events.ts';
 import type { PodStatus } from '../api/gen/kubernetes.ts';
 import { formatPod, type Pod } from '../api/pod.ts';
-import { type Action, actionKey, isCancellable } from '../pod/action.ts';
+import { type Action, actionKey, isCancellable, isUnseen } from '../pod/action.ts';
 import type { Plan, PlanNote, PlanOptions } from '../pod/draft.ts';
 import { containerObject, podObject } from '../pod/event-object.ts';
 import { type ActionOutcome, forgetGone, rememberOutcome, rememberStart } from '../pod/memory.ts';
@@ -21,7 +21,7 @@ import type { Clock, Instant } from '../std/clock.ts';
 import { formatDuration } from '../std/duration.ts';
 import { messageOf, RuntimeError } from '../std/errors.ts';
 import type { Logger } from '../std/log.ts';
-import type { LastStatusPort, ProbePort } from './ports.ts';
+import type { LastStatus, LastStatusPort, ProbePort } from './ports.ts';
 
 export interface PodWorkerDeps {
   readonly observe: (podUid: string, options: CallOptions) => Promise<ObservedPod>;
@@ -50,6 +50,8 @@ interface Running {
 
 /** How soon a Pod is looked at again when the runtime could not be asked. The change detector usually comes first. */
 const observeRetryMs = 5_000;
+/** For so long what was seen counts as the present. */
+const freshMs = 1_000;
 /** Downward API files are brought up to date and everything is looked at anew at least this often (L-042). */
 const resyncMs = 60_000;
 /** A deed that succeeds this often within `loopWindowMs` and is still wanted is a fault of the planner. */
@@ -70,12 +72,17 @@ export class PodWorker {
   readonly #running = new Map<string, Running>();
   /** Counts ends of actions: an observation begun before one of them tells nothing of its effect. */
   #ends = 0;
+  /** Counts what may have changed outside: an observation begun before one of them has to be made again. */
+  #news = 0;
+  #observation: { readonly observed: ObservedPod; readonly at: Instant; readonly news: number } | undefined;
   #isAwake = true;
   #wakeUp: () => void = () => undefined;
   #notes: readonly PlanNote[] = [];
   #plannedAt: Instant = Number.NEGATIVE_INFINITY;
-  /** The status as last kept. */
+  /** The status as last kept, what is still to be written, and who writes it. */
   #kept = '';
+  #unkept: LastStatus | undefined;
+  #keeping: Promise<void> | undefined;
   /** Rounds in a row that a fault of ours ended. */
   #faults = 0;
   readonly #successes = new Map<string, readonly Instant[]>();
@@ -138,6 +145,11 @@ export class PodWorker {
 
   /** Something may have changed. */
   wake(): void {
+    this.#news++;
+    this.#planAnew();
+  }
+
+  #planAnew(): void {
     this.#isAwake = true;
     this.#wakeUp();
   }
@@ -155,6 +167,7 @@ export class PodWorker {
       this.#deps.prober.remove(this.uid);
       for (const running of this.#running.values()) running.cancel();
       await Promise.all([...this.#running.values()].map((running) => running.ended));
+      await this.#keeping;
     }
   }
 
@@ -192,8 +205,7 @@ export class PodWorker {
     const ends = this.#ends;
     let observed: ObservedPod;
     try {
-      observed = await this.#deps.observe(this.uid, { signal });
-      await this.#readMessages(observed);
+      observed = await this.#observe(signal);
     } catch (error) {
       signal.throwIfAborted();
       if (!(error instanceof RuntimeError)) throw error;
@@ -204,19 +216,47 @@ export class PodWorker {
     if (ends !== this.#ends) return clock.now();
     const plan = this.#plan(observed);
     const next = this.#follow(plan, signal);
-    await this.#keep(plan);
+    this.#keep(plan);
     return next;
   }
 
-  /** For the next life of the agent. The deeds are under way already and do not wait for it. */
-  async #keep({ status, work }: Plan): Promise<void> {
+  /** What was seen a moment ago is good enough when nothing but ourselves has done anything since (isUnseen). */
+  async #observe(signal: AbortSignal): Promise<ObservedPod> {
+    const { clock, observe } = this.#deps;
+    const last = this.#observation;
+    const age = clock.now() - (last?.at ?? Number.NEGATIVE_INFINITY);
+    if (last?.news === this.#news && age >= 0 && age < freshMs) return last.observed;
+    const news = this.#news;
+    const at = clock.now();
+    const observed = await observe(this.uid, { signal });
+    await this.#readMessages(observed);
+    this.#observation = { observed, at, news };
+    return observed;
+  }
+
+  /** For the next life of the agent. No deed waits for it. */
+  #keep({ status, work }: Plan): void {
     const text = JSON.stringify(status);
     if (text === this.#kept || work.state === 'finished') return;
     // What was evicted or shut down is to start again after a restart of the agent (D4).
     if (work.state !== 'sync' && work.cause.kind === 'disrupted') return;
     this.#kept = text;
-    const { resized } = this.#memory;
-    await this.#deps.lastStatus.save(this.#pod, { status, spec: this.#pod.spec, resized: Object.fromEntries(resized) });
+    this.#unkept = { status, spec: this.#pod.spec, resized: Object.fromEntries(this.#memory.resized) };
+    this.#keeping ??= this.#keepNewest();
+  }
+
+  async #keepNewest(): Promise<void> {
+    const { lastStatus, logger } = this.#deps;
+    try {
+      for (let next = this.#unkept; next !== undefined; next = this.#unkept) {
+        this.#unkept = undefined;
+        await lastStatus.save(this.#pod, next);
+      }
+    } catch (error) {
+      logger.error('status of the pod not kept', { pod: formatPod(this.#pod), error });
+    } finally {
+      this.#keeping = undefined;
+    }
   }
 
   #plan(observed: ObservedPod): Plan {
@@ -266,6 +306,8 @@ export class PodWorker {
     logger.debug('action begins', { pod: formatPod(this.#pod), action: key });
     const perform = async (): Promise<void> => {
       try {
+        // The file is in the folder that goes.
+        if (action.type === 'TearDownVolumes') await this.#keeping;
         const outcome = this.#guard(key, await executor.execute(action, { signal: link.signal }));
         if (link.signal.aborted) return; // it was for a state that is over
         const now = clock.now();
@@ -277,8 +319,12 @@ export class PodWorker {
       } finally {
         link[Symbol.dispose]();
         this.#running.delete(key);
-        this.#ends++;
-        this.wake();
+        if (isUnseen(action.type)) {
+          this.#planAnew();
+        } else {
+          this.#ends++;
+          this.wake();
+        }
       }
     };
     const ended = perform();
@@ -333,6 +379,7 @@ export class PodWorker {
         if (error !== link.signal.reason) throw error;
       });
       await raceSignal(Promise.race([woken, slept]), signal);
+      if (!this.#isAwake) this.#news++; // it is time to look
     } finally {
       link.abort(new Superseded());
       link[Symbol.dispose]();
