@@ -12,7 +12,7 @@ import { ConfigReload } from './reload.ts';
 
 function load(fields: string): LoadedConfig {
   const text = `apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n${fields}`;
-  const host = { hostName: 'n1', workingDirectory: '/', readFile: () => text, listFolder: () => [] };
+  const host = { hostName: 'n1', workingDirectory: '/', readFile: () => text, exists: () => false, listFolder: () => [] };
   return loadConfig({ flags: { config: ['/c.yaml'] }, env: {}, host });
 }
 

@@ -24,6 +24,7 @@ function hostWith(files: Readonly<Record<string, string>>, hostName = 'Node1 '):
       if (text === undefined) throw Object.assign(new Error(`ENOENT: no such file or directory, open '${path}'`), { code: 'ENOENT' });
       return text;
     },
+    exists: (path) => files[path] !== undefined,
     listFolder(path) {
       const below = Object.keys(files).filter((file) => file.startsWith(`${path}/`));
       if (below.length === 0) throw Object.assign(new Error('ENOENT'), { code: 'ENOENT' });
@@ -95,6 +96,24 @@ describe('loadConfig', () => {
         assert.equal(config.maxPods, expected);
         assert.equal(formatOrigin(origins.maxPods), origin);
       });
+
+    it('/etc/pinpod/config.yaml, unless another file or an agent of its own is meant', () => {
+      const usual = '/etc/pinpod/config.yaml';
+      const host = hostWith({ [usual]: `${kubelet}maxPods: 7\n`, '/etc/k/config.yaml': `${kubelet}maxPods: 8\n` });
+      const rows: [Pick<ConfigInput, 'flags' | 'env'>, number, readonly string[]][] = [
+        [{ flags: {}, env: {} }, 7, [usual]],
+        [{ flags: { 'max-pods': ['9'] }, env: {} }, 9, [usual]],
+        [{ flags: { config: ['/etc/k/config.yaml'] }, env: {} }, 8, ['/etc/k/config.yaml']],
+        [{ flags: { config: [''] }, env: {} }, 110, []],
+        [{ flags: { 'run-dir': ['/run/a'] }, env: {} }, 110, []],
+        [{ flags: {}, env: { PINPOD_RUN_DIR: '/run/a' } }, 110, []],
+      ];
+      for (const [given, maxPods, files] of rows) {
+        const loaded = loadConfig({ ...given, host });
+        assert.deepEqual([loaded.config.maxPods, loaded.files], [maxPods, files]);
+      }
+      assert.deepEqual(loadConfig({ flags: {}, env: {}, host: hostWith({}) }).files, []);
+    });
 
     it('PINPOD_RUN_DIR', () => {
       const env = { PINPOD_RUN_DIR: '/run/a' };

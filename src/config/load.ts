@@ -1,5 +1,5 @@
 // Flags, environment, drop-ins and the configuration file become one frozen AgentConfig; every problem is found in one go.
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { dirname, isAbsolute, join, resolve } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
@@ -43,6 +43,7 @@ export interface ConfigHost {
   /** Flags with relative paths are relative to it. */
   readonly workingDirectory: string;
   readFile(path: string): string;
+  exists(path: string): boolean;
   /** Names in a folder; folders have a trailing slash. */
   listFolder(path: string): readonly string[];
 }
@@ -55,6 +56,7 @@ export const systemHost: ConfigHost = {
     return process.cwd();
   },
   readFile: (path) => readFileSync(path, 'utf8'),
+  exists: existsSync,
   listFolder: (path) => readdirSync(path, { withFileTypes: true }).map((entry) => (entry.isDirectory() ? `${entry.name}/` : entry.name)),
 };
 
@@ -88,7 +90,7 @@ export function loadConfig(input: ConfigInput): LoadedConfig {
     warnings: [],
   };
   const files: string[] = [];
-  const documents = readDocuments(input.flags, host, findings, files);
+  const documents = readDocuments(input, host, findings, files);
   const written = {
     ...fromDocument('kubelet', documents.kubelet, findings),
     ...fromDocument('agent', documents.agent, findings),
@@ -130,9 +132,10 @@ type WrittenSettings = Partial<Record<keyof AgentConfig, Written>>;
 
 // ---- files
 
-function readDocuments(flags: ConfigInput['flags'], host: ConfigHost, findings: Findings, files: string[]): Documents {
+function readDocuments(input: ConfigInput, host: ConfigHost, findings: Findings, files: string[]): Documents {
+  const { flags } = input;
   const absolute = (path: string): string => resolve(host.workingDirectory, path);
-  const main = flags[flagsOfConfigFiles.file.name]?.at(-1) ?? '';
+  const main = flags[flagsOfConfigFiles.file.name]?.at(-1) ?? usualFile(input, host);
   const folder = flags[flagsOfConfigFiles.folder.name]?.at(-1) ?? '';
   let documents: Documents = {};
   const add = (path: string): void => {
@@ -148,6 +151,16 @@ function readDocuments(flags: ConfigInput['flags'], host: ConfigHost, findings: 
   if (main !== '') add(absolute(main));
   if (folder !== '') for (const path of dropIns(absolute(folder), host, findings)) add(path);
   return documents;
+}
+
+/** What the machine's agent reads when nobody names a file. An agent with a run-dir of its own is another one. */
+const usualConfigFile = '/etc/pinpod/config.yaml';
+
+function usualFile({ flags, env }: ConfigInput, host: ConfigHost): string {
+  const { flags: spellings, environment } = settings.runDir;
+  const isAnother =
+    spellings.some(({ name }) => flags[name] !== undefined) || (environment !== undefined && (env[environment] ?? '') !== '');
+  return !isAnother && host.exists(usualConfigFile) ? usualConfigFile : '';
 }
 
 /** Recursively, in the order of whole paths; only `.conf` (H-330). */

@@ -73,7 +73,7 @@ export function configurationReference(): string {
   return `<!-- Made by scripts/generate-config-docs.ts from src/config/settings.ts. -->
 # Configuration
 
-\`pinpod run\` reads a kubelet's configuration file (\`--config\`, \`kind: KubeletConfiguration\`), drop-ins (\`--config-dir\`, every \`*.conf\` below it in the order of the paths) and the kubelet's flags. pinpod's own settings are a second document of the same file, \`apiVersion: ${agentDocument.apiVersion}\`, \`kind: ${agentDocument.kind}\` ([JSON schema](agent-configuration.schema.json)).
+\`pinpod run\` reads a kubelet's configuration file (\`--config\`, else \`/etc/pinpod/config.yaml\` where there is one and no \`--run-dir\` is given; \`kind: KubeletConfiguration\`), drop-ins (\`--config-dir\`, every \`*.conf\` below it in the order of the paths) and the kubelet's flags. pinpod's own settings are a second document of the same file, \`apiVersion: ${agentDocument.apiVersion}\`, \`kind: ${agentDocument.kind}\` ([JSON schema](agent-configuration.schema.json)).
 
 - Precedence: flag, environment, drop-in (the later one), file, default. A list replaces a list, maps are merged, \`null\` brings the default back. Feature gates of a flag are merged over the file's.
 - Relative paths are relative to the file that has them; in a flag, to the working directory.

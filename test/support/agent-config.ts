@@ -6,6 +6,6 @@ export function buildConfig(change: Partial<AgentConfig> = {}): AgentConfig {
   const absent = (): never => {
     throw Object.assign(new Error('ENOENT'), { code: 'ENOENT' });
   };
-  const host = { hostName: 'node1', workingDirectory: '/', readFile: absent, listFolder: absent };
+  const host = { hostName: 'node1', workingDirectory: '/', readFile: absent, exists: () => false, listFolder: absent };
   return { ...loadConfig({ flags: {}, env: {}, host }).config, ...change };
 }
