@@ -92,8 +92,7 @@ export class Sources {
     for (;;) {
       const atWork = new TaskGroup({ signal });
       for (const source of this.#sources) atWork.spawn(`source ${source.name}`, (o) => this.#follow(source, reconcile, o));
-      const next = await Promise.race([atWork.failed, this.#nextConfig(signal)]);
-      await atWork.close(new Superseded());
+      const next = await this.#untilChange(atWork, signal);
       this.#config = next;
       this.#sources = manifestSources(next, this.#env, this.#deps);
       this.podConfig.configure({ sources: this.#sources.map(({ name }) => name) });
@@ -106,6 +105,15 @@ export class Sources {
     for await (const snapshot of source.snapshots({ signal })) {
       this.podConfig.apply(snapshot);
       reconcile();
+    }
+  }
+
+  /** Ends the sources at work in any case: what they learned is on disk before others begin, or the agent ends. */
+  async #untilChange(atWork: TaskGroup, signal: AbortSignal): Promise<AgentConfig> {
+    try {
+      return await Promise.race([atWork.failed, this.#nextConfig(signal)]);
+    } finally {
+      await atWork.close(new Superseded());
     }
   }
 
