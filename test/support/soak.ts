@@ -90,9 +90,9 @@ export class Soak {
 
   async stop(): Promise<void> {
     for (const watch of this.#watches) watch.destroy();
-    const stopping = this.#agent.stop();
-    for (let i = 0; i < 50; i++) await this.#clock.advance(1000);
-    await stopping;
+    const stopping = this.#agent.stop().then(() => true);
+    // Little time passes while files are written, or the agent would give up waiting for them.
+    while (!(await Promise.race([stopping, settle().then(() => false)]))) await this.#clock.advance(1);
     rmSync(this.#dir, { recursive: true, force: true });
   }
 
