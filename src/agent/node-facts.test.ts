@@ -39,7 +39,10 @@ function world(change: Partial<AgentConfig> = {}) {
   const reader = new NodeFactsReader(
     { config: buildConfig(change), cgroup, layout },
     {
-      runtime: { status: () => status() },
+      runtime: {
+        status: () => status(),
+        version: async () => ({ runtimeName: 'containerd', runtimeVersion: '1.6.20~ds1', runtimeApiVersion: 'v1' }),
+      },
       clock,
       log: { ...silentLogger, warn: (message) => warnings.push(message) },
       host,

@@ -6,6 +6,7 @@ import { type CgroupLayout, detectCgroupLayout } from '../cgroup/layout.ts';
 import { hasSwapController, type MachineFacts, readMachine } from '../cgroup/machine.ts';
 import type { AgentConfig, EvictionThreshold } from '../config/agent-config.ts';
 import { nodeAddresses } from '../mirror/node-address.ts';
+import { type ImageVolumeSupport, imageVolumeSupport } from '../pod/image-volumes.ts';
 import type { CgroupFacts, NodeAmounts, NodeFacts, RuntimeHandlerFacts } from '../pod/node-facts.ts';
 import type { CallOptions, Runtime } from '../runtime/runtime.ts';
 import type { Clock, Instant } from '../std/clock.ts';
@@ -20,7 +21,7 @@ export interface NodeFactsReaderOptions {
 }
 
 export interface NodeFactsReaderDeps {
-  readonly runtime: Pick<Runtime, 'status'>;
+  readonly runtime: Pick<Runtime, 'status' | 'version'>;
   readonly clock: Clock;
   readonly log: Logger;
   /** The real machine when absent. */
@@ -53,6 +54,7 @@ export class NodeFactsReader {
   #machine: Promise<MachineFacts> | undefined;
   #fixed: Promise<FixedFacts> | undefined;
   #handlers: readonly RuntimeHandlerFacts[] = [];
+  #imageVolumes: ImageVolumeSupport = 'parts';
   #supplementalGroupsPolicy = false;
   #addresses: (FoundAddresses & { readonly key: string; readonly at: Instant }) | undefined;
   #finding: Promise<FoundAddresses> | undefined;
@@ -84,11 +86,14 @@ export class NodeFactsReader {
       resolvConf: resolvConf?.slice(0, resolvConfLimit),
       hostsFile,
       runtimeHandlers: this.#handlers,
+      imageVolumes: this.#imageVolumes,
     };
   }
 
-  /** Asks the runtime for its handlers. Throws its RuntimeError; the handlers known so far stay. */
+  /** Asks the runtime for its version and its handlers. Throws its RuntimeError; the handlers known so far stay. */
   async refreshRuntime(options: CallOptions): Promise<void> {
+    const { runtimeName: name, runtimeVersion: version } = await this.#deps.runtime.version(options);
+    this.#imageVolumes = imageVolumeSupport({ name, version });
     const { handlers, features } = await this.#deps.runtime.status({ verbose: false }, options);
     this.#handlers = handlers.map(({ name, recursiveReadOnlyMounts, userNamespaces }) => ({
       name,
@@ -158,7 +163,7 @@ export class NodeFactsReader {
   }
 }
 
-type FixedFacts = Omit<NodeFacts, 'ips' | 'resolvConf' | 'hostsFile' | 'runtimeHandlers'>;
+type FixedFacts = Omit<NodeFacts, 'ips' | 'resolvConf' | 'hostsFile' | 'runtimeHandlers' | 'imageVolumes'>;
 
 function fixedFacts(config: AgentConfig, cgroup: CgroupFacts, machine: MachineFacts): FixedFacts {
   return {

@@ -70,6 +70,10 @@ export function userMappings(users: UserNamespace | undefined): Pick<Mount, 'uid
 /** L-239. */
 function withImage(pod: Pod, volume: Volume, subPath: string, mount: Mount, context: MountContext, problems: Problems): Mount {
   const reference = volume.image?.reference ?? '';
+  const { imageVolumes } = context.node;
+  const what = `volume ${JSON.stringify(volume.name)}`;
+  if (imageVolumes === 'none') problems.push(`${what}: this runtime cannot mount images`);
+  else if (subPath !== '' && imageVolumes === 'whole') problems.push(`${what}: this runtime cannot mount a subPath of an image`);
   const pulled = context.imageVolumes.get(volume.name);
   if (pulled === undefined) problems.push(`image ${JSON.stringify(reference)} of volume ${JSON.stringify(volume.name)} is not pulled yet`);
   const { name: runtimeHandler } = handlerFeaturesOf(pod.spec, context.node);

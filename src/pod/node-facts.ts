@@ -1,5 +1,7 @@
 // What is known of the node and its runtime when requests are built: plain data, read by others, handed in.
 
+import type { ImageVolumeSupport } from './image-volumes.ts';
+
 export interface NodeAmounts {
   readonly cpuMillis: number;
   readonly memoryBytes: number;
@@ -57,6 +59,8 @@ export interface NodeFacts {
   /** Existing `/sys/devices/system/cpu/cpu<N>/thermal_throttle` paths (L-262). */
   readonly thermalThrottlePaths: readonly string[];
   readonly runtimeHandlers: readonly RuntimeHandlerFacts[];
+  /** What the runtime can mount of images. */
+  readonly imageVolumes: ImageVolumeSupport;
   /** RuntimeClass name → handler, from AgentConfiguration. */
   readonly runtimeClasses: Readonly<Record<string, string>>;
 }

@@ -17,7 +17,7 @@ import { allocate, withResourcesOf } from '../pod/resize.ts';
 import { emptyMemory, type PodMemory, type PodWorkState, type ResizePending, type TerminationCause } from '../pod/work.ts';
 import type { CallOptions } from '../runtime/runtime.ts';
 import { linkSignals, raceSignal, Superseded } from '../std/async.ts';
-import type { Clock, Instant } from '../std/clock.ts';
+import { type Clock, fromRfc3339, type Instant } from '../std/clock.ts';
 import { formatDuration } from '../std/duration.ts';
 import { messageOf, RuntimeError } from '../std/errors.ts';
 import type { Logger } from '../std/log.ts';
@@ -175,7 +175,8 @@ export class PodWorker {
   async #recall(): Promise<void> {
     const last = await this.#deps.lastStatus.load(this.#desired);
     if (last === undefined) return;
-    this.#memory = { ...this.#memory, status: last.status, resized: new Map(Object.entries(last.resized)) };
+    const startTime = fromRfc3339(last.status.startTime ?? '');
+    this.#memory = { ...this.#memory, startTime, status: last.status, resized: new Map(Object.entries(last.resized)) };
     this.#pod = withResourcesOf(this.#desired, last.spec);
     this.#allocate();
   }

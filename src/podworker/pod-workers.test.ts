@@ -45,6 +45,22 @@ test('the back-off goes on over a restart of the agent (D2; differs from C-236)'
     );
   }));
 
+test('a Pod started when it was first seen, also for the agent after this one (L-487, D2)', () =>
+  onMachine({}, async (m) => {
+    let open = (): void => undefined;
+    m.volumeGate = new Promise((resolve) => {
+      open = resolve;
+    });
+    await m.apply(staticPod('uid-1'));
+    const startTime = m.status()?.startTime;
+    await m.advance(90_000);
+    open();
+    await m.settle();
+    assert.deepEqual(await m.containers(), ['app/0 running']);
+    await m.restart();
+    assert.equal(m.status()?.startTime, startTime, 'not when its sandbox was made');
+  }));
+
 test('started and ready stand over a restart of the agent until a probe says otherwise (L-076, C-224, D2)', () =>
   onMachine({}, async (m) => {
     const probe = { exec: { command: ['true'] } };

@@ -418,6 +418,13 @@ test('L-239, L-331 image volumes are the runtime’s to mount', async () => {
     imageSubPath: 'sub/dir',
   });
   await assert.rejects(volumes.mounts(pod, container, context(), options), /is not pulled yet/);
+  for (const [imageVolumes, message] of [
+    ['none', 'volume "img": this runtime cannot mount images'],
+    ['whole', 'volume "img": this runtime cannot mount a subPath of an image'],
+  ] as const) {
+    const refused = volumes.mounts(pod, container, context({ node: buildNode({ imageVolumes }) }), options);
+    await assert.rejects(refused, { reason: 'CreateContainerConfigError', message });
+  }
 });
 
 /** A Pod with an emptyDir `v`, mounted with a subpath; `fill` puts content into the volume. */

@@ -27,6 +27,7 @@ export function buildNode(change: Partial<NodeFacts> = {}): NodeFacts {
     seLinux: false,
     thermalThrottlePaths: [],
     runtimeHandlers: [{ name: '', recursiveReadOnlyMounts: false, userNamespaces: false }],
+    imageVolumes: 'parts',
     runtimeClasses: {},
     ...change,
   };
