@@ -103,9 +103,6 @@ export function invalid(kind: string, group: string, name: string, problems: rea
 export const internalError = (message: string, cause?: unknown): ApiError =>
   new ApiError(500, 'InternalError', `Internal error occurred: ${message}`, { causes: [{ message }] }, cause);
 
-export const serviceUnavailable = (message: string, cause?: unknown): ApiError =>
-  new ApiError(503, 'ServiceUnavailable', message, undefined, cause);
-
 /** H-126. */
 export const tooLargeResourceVersion = (asked: number, current: number): ApiError =>
   new ApiError(504, 'Timeout', `Timeout: Too large resource version: ${asked}, current: ${current}`, {

@@ -1,13 +1,12 @@
 // exec and attach over WebSocket `v5.channel.k8s.io` (H-220 … H-226) → the runtime's streaming server over SPDY, the one
 // protocol of runtimes that can end stdin without ending the connection (H-221, H-252).
 import type { Duplex } from 'node:stream';
-import type { Clock } from '../../std/clock.ts';
 import { AgentError } from '../../std/errors.ts';
 import type { StreamSelection } from '../views.ts';
-import { requestUpgrade, writeRefusal } from './runtime-upgrade.ts';
 import { SpdyConnection } from './spdy.ts';
+import { type BridgeDeps, bridge } from './spdy-bridge.ts';
 import type { StreamRequest } from './stream-request.ts';
-import { acceptWebSocket, closeCodes, type MessageStream, writeTo } from './web-socket.ts';
+import { closeCodes, type MessageStream, writeTo } from './web-socket.ts';
 
 export const remoteCommandProtocol = 'v5.channel.k8s.io';
 const runtimeProtocol = 'v4.channel.k8s.io';
@@ -15,43 +14,22 @@ const channels = { stdin: 0, stdout: 1, stderr: 2, status: 3, resize: 4, close: 
 const maxStatusBytes = 64 * 1024;
 
 /** Resolves when both sides are closed. Failures become answers, statuses or closed connections, never exceptions. */
-export async function bridgeRemoteCommand(
-  { request, socket, head, target }: StreamRequest,
-  streams: StreamSelection,
-  deps: { readonly clock: Clock; readonly signal: AbortSignal },
-): Promise<void> {
-  const headers = [
-    ['Connection', 'Upgrade'],
-    ['Upgrade', 'SPDY/3.1'],
-    ['X-Stream-Protocol-Version', runtimeProtocol],
-  ] as const;
-  const answer = await requestUpgrade({ target, method: 'POST', headers }, socket);
-  if (answer.kind === 'refused') {
-    writeRefusal(socket, answer.refusal);
-    return;
-  }
-  // Only now: a command whose client got no answer must not begin.
-  const client = await acceptWebSocket({ request, socket, head }, remoteCommandProtocol, deps.clock);
-  if (client === undefined) {
-    answer.socket.destroy();
-    return;
-  }
-  const runtime = new SpdyConnection(answer.socket, answer.head);
-  const onAbort = (): void => client.close(closeCodes.goingAway);
-  deps.signal.addEventListener('abort', onAbort, { once: true });
-  try {
-    const gone = client.closed.then(() => runtime.destroy());
-    await serve(client, openStreams(runtime, streams));
-    client.close(closeCodes.normal);
-    await gone;
-  } catch (error) {
-    // Whatever it was, there is nobody left to tell.
-    if (!(error instanceof AgentError)) throw error;
-    client.terminate();
-  } finally {
-    deps.signal.removeEventListener('abort', onAbort);
-    runtime.destroy();
-  }
+export async function bridgeRemoteCommand(request: StreamRequest, streams: StreamSelection, deps: BridgeDeps): Promise<void> {
+  await bridge(request, { clientProtocol: remoteCommandProtocol, runtimeProtocol }, deps, async ({ client, runtime: socket, head }) => {
+    const runtime = new SpdyConnection(socket, head);
+    try {
+      const gone = client.closed.then(() => runtime.destroy());
+      await serve(client, openStreams(runtime, streams));
+      client.close(closeCodes.normal);
+      await gone;
+    } catch (error) {
+      // Whatever it was, there is nobody left to tell.
+      if (!(error instanceof AgentError)) throw error;
+      client.terminate();
+    } finally {
+      runtime.destroy();
+    }
+  });
 }
 
 interface CommandStreams {
