@@ -30,6 +30,7 @@ import { observeReactions, reactionMetrics } from './reaction-metrics.ts';
 import { ConfigReload } from './reload.ts';
 import { startServers } from './servers.ts';
 import { Sources } from './sources.ts';
+import { AgentStats } from './stats-view.ts';
 import { kubeVersion } from './version.ts';
 
 export interface AgentOptions {
@@ -148,10 +149,11 @@ export class Agent {
     );
     nodeFeed = nodes;
     life.spawn('node', (o) => nodes.run(o));
+    const stats = new AgentStats({ config, layout, cgroup }, { runtime, status, clock, log: base.logger });
     const cluster = startCluster(config, { ...base, status, podConfig, nodes, engine }, life);
     await startServers(
-      { config, layout, cgroup },
-      { ...base, runtime, status, sources, engine, nodes, cluster, onKubeletPort, setVerbosity },
+      { config, cgroup },
+      { ...base, runtime, status, stats, sources, engine, nodes, cluster, onKubeletPort, setVerbosity },
       life,
     );
 
@@ -170,7 +172,7 @@ export class Agent {
     };
     life.spawn('sources', (o) => sources.run(reconcile, o));
     const imageGc = startHousekeeping({ ...base, ...connection, podConfig, engine, onImages }, life);
-    startNodeCare({ config, layout, cgroup }, { ...base, runtime, engine, imageGc, status, nodes }, life);
+    startNodeCare({ config, layout, cgroup }, { ...base, runtime, engine, imageGc, status, stats, nodes }, life);
 
     const { reload } = base;
     const { reloading } = this.#deps;

@@ -5,6 +5,7 @@ import { Eviction } from '../eviction/eviction.ts';
 import type { ImageGc } from '../image/image-gc.ts';
 import type { CgroupFacts } from '../pod/node-facts.ts';
 import type { Runtime } from '../runtime/runtime.ts';
+import type { StatsView } from '../server/views.ts';
 import { shutdownGroups } from '../shutdown/groups.ts';
 import { SystemdLogind } from '../shutdown/logind.ts';
 import { NodeShutdown } from '../shutdown/node-shutdown.ts';
@@ -16,7 +17,6 @@ import { NodeSignals } from './node-signals.ts';
 import type { NodeFeed } from './node-view.ts';
 import type { PodEngine } from './pod-engine.ts';
 import { podUsages } from './pod-usages.ts';
-import { AgentStats } from './stats-view.ts';
 
 export interface NodeCareOptions {
   readonly config: AgentConfig;
@@ -29,6 +29,7 @@ export interface NodeCareDeps extends AgentBase {
   readonly engine: Pick<PodEngine, 'workers' | 'admission' | 'records'>;
   readonly imageGc: ImageGc;
   readonly status: StatusStore;
+  readonly stats: StatsView;
   readonly nodes: NodeFeed;
 }
 
@@ -39,9 +40,8 @@ export function startNodeCare(options: NodeCareOptions, deps: NodeCareDeps, life
 
 function startEviction(options: NodeCareOptions, deps: NodeCareDeps, life: Lifetime): void {
   const { config } = options;
-  const { engine, imageGc, nodes, reload } = deps;
+  const { engine, imageGc, nodes, reload, stats } = deps;
   const signals = new NodeSignals(options, deps);
-  const stats = new AgentStats(options, { ...deps, log: deps.logger });
   const eviction = new Eviction(
     { settings: () => reload.config, node: nodeObject(config) },
     {

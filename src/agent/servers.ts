@@ -1,6 +1,5 @@
 // The agent's servers and what they see: the local Kubernetes API, its socket, and the kubelet's own ports.
 import path from 'node:path';
-import type { CgroupLayout } from '../cgroup/layout.ts';
 import type { AgentConfig } from '../config/agent-config.ts';
 import { toDocuments } from '../config/describe.ts';
 import type { ClusterMode } from '../mirror/cluster-mode.ts';
@@ -10,7 +9,7 @@ import type { Runtime } from '../runtime/runtime.ts';
 import { KubeServer } from '../server/kube-server.ts';
 import { KubeletApi } from '../server/kubelet/app.ts';
 import { socketUser } from '../server/user.ts';
-import type { ManifestsView } from '../server/views.ts';
+import type { ManifestsView, StatsView } from '../server/views.ts';
 import type { StatusStore } from '../status/status-store.ts';
 import { jsonStateFile } from '../std/state-file.ts';
 import type { AgentBase } from './base.ts';
@@ -24,19 +23,18 @@ import type { PodEngine } from './pod-engine.ts';
 import { podsView } from './pods-view.ts';
 import { runtimeView } from './runtime-view.ts';
 import type { Sources } from './sources.ts';
-import { AgentStats } from './stats-view.ts';
 import { Troubles } from './troubles.ts';
 import { kubeVersion } from './version.ts';
 
 export interface ServersOptions {
   readonly config: AgentConfig;
-  readonly layout: CgroupLayout;
   readonly cgroup: CgroupFacts;
 }
 
 export interface ServersDeps extends AgentBase {
   readonly runtime: Runtime;
   readonly status: StatusStore;
+  readonly stats: StatsView;
   readonly sources: Sources;
   readonly engine: Pick<PodEngine, 'admission' | 'pleg' | 'state' | 'workers' | 'planOptions'>;
   readonly nodes: NodeFeed;
@@ -48,7 +46,7 @@ export interface ServersDeps extends AgentBase {
 }
 
 /** Resolves once kubectl and the command line are served; the kubelet's ports follow in their own time. */
-export async function startServers({ config, layout, cgroup }: ServersOptions, deps: ServersDeps, life: Lifetime): Promise<void> {
+export async function startServers({ config, cgroup }: ServersOptions, deps: ServersDeps, life: Lifetime): Promise<void> {
   const { clock, logger: log, runtime, status, sources, events, metrics, engine, reload } = deps;
   const { podConfig } = sources;
   declareNode(metrics, cgroup.version);
@@ -67,7 +65,7 @@ export async function startServers({ config, layout, cgroup }: ServersOptions, d
   const views = {
     ...{ pods, manifests, troubles },
     runtime: runtimeView(runtime),
-    stats: new AgentStats({ config, cgroup, layout }, { runtime, status, clock, log }),
+    stats: deps.stats,
     diff: diffView({
       ...{ folder: () => sources.folder, podConfig, status, clock, planOptions: engine.planOptions },
       observe: (uid, options) => engine.pleg.observe(uid, options),
