@@ -3,7 +3,8 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { imagesDir, type TestContainerd } from '../test/support/containerd.ts';
+import type { EnvVar, PodSpec } from '../src/api/gen/kubernetes.ts';
+import { imagesDir, offlineImages, type TestContainerd } from '../test/support/containerd.ts';
 
 const checkout = path.join(import.meta.dirname, '..');
 
@@ -15,6 +16,17 @@ export function percentile(values: readonly number[], share: number): number {
 
 export const row = (name: string, values: readonly number[]): string =>
   `${name.padEnd(46)} p50 ${percentile(values, 0.5).toFixed(0).padStart(5)} ms   p90 ${percentile(values, 0.9).toFixed(0).padStart(5)} ms   n ${values.length}`;
+
+/** A Pod on the host's network, so that nothing of the network is measured, whose container sees the folder `out`. */
+export function benchSpec(out: string, container: { readonly command: readonly string[]; readonly env?: readonly EnvVar[] }): PodSpec {
+  const main = { name: 'main', image: offlineImages.busybox, imagePullPolicy: 'IfNotPresent', ...container };
+  return {
+    hostNetwork: true,
+    terminationGracePeriodSeconds: 2,
+    containers: [{ ...main, volumeMounts: [{ name: 'out', mountPath: '/out' }] }],
+    volumes: [{ name: 'out', hostPath: { path: out } }],
+  };
+}
 
 /** As an operator starts it. Resolves at once; the agent is ready some moments later. */
 export async function startAgent(containerd: TestContainerd, manifests: string, cgroupRoot: string): Promise<ChildProcess> {

@@ -11,7 +11,7 @@ import { systemClock } from '../src/std/clock.ts';
 import { silentLogger } from '../src/std/log.ts';
 import { containerConfig, sandboxConfig } from '../test/compliance/builders.ts';
 import { offlineImages, startContainerd, type TestContainerd } from '../test/support/containerd.ts';
-import { endAgent, percentile, row, startAgent, usageOf } from './agent.ts';
+import { benchSpec, endAgent, percentile, row, startAgent, usageOf } from './agent.ts';
 
 const [runs = 20, restSeconds = 30] = process.argv.slice(2).map(Number);
 const { signal } = new AbortController();
@@ -70,25 +70,7 @@ async function measureFloor(runtime: CriRuntime, out: string): Promise<{ readonl
 }
 
 function manifest(name: string, out: string): string {
-  return JSON.stringify({
-    apiVersion: 'v1',
-    kind: 'Pod',
-    metadata: { name },
-    spec: {
-      hostNetwork: true,
-      terminationGracePeriodSeconds: 2,
-      containers: [
-        {
-          name: 'main',
-          image: offlineImages.busybox,
-          imagePullPolicy: 'IfNotPresent',
-          command,
-          volumeMounts: [{ name: 'out', mountPath: '/out' }],
-        },
-      ],
-      volumes: [{ name: 'out', hostPath: { path: out } }],
-    },
-  });
+  return JSON.stringify({ apiVersion: 'v1', kind: 'Pod', metadata: { name }, spec: benchSpec(out, { command }) });
 }
 
 /** The process of the Pod's container; the file it writes appears a little before the runtime shows it as running. */

@@ -12,7 +12,7 @@ import { systemClock } from '../src/std/clock.ts';
 import { silentLogger } from '../src/std/log.ts';
 import { containerConfig, sandboxConfig } from '../test/compliance/builders.ts';
 import { offlineImages, startContainerd } from '../test/support/containerd.ts';
-import { endAgent, row, startAgent, usageOf } from './agent.ts';
+import { benchSpec, endAgent, row, startAgent, usageOf } from './agent.ts';
 
 const [pods = 110, restSeconds = 30] = process.argv.slice(2).map(Number);
 const samples = 10;
@@ -34,22 +34,8 @@ let agent: ChildProcess | undefined;
 const command = (name: string): readonly string[] => ['sh', '-c', `touch /out/${name}; trap "exit 0" TERM; sleep 100000 & wait`];
 
 function put(name: string, revision: number, more: object = {}): void {
-  const spec = {
-    hostNetwork: true,
-    terminationGracePeriodSeconds: 2,
-    containers: [
-      {
-        name: 'main',
-        image: offlineImages.busybox,
-        imagePullPolicy: 'IfNotPresent',
-        command: command(name),
-        env: [{ name: 'REVISION', value: String(revision) }],
-        volumeMounts: [{ name: 'out', mountPath: '/out' }],
-      },
-    ],
-    volumes: [{ name: 'out', hostPath: { path: out } }],
-    ...more,
-  };
+  const env = [{ name: 'REVISION', value: String(revision) }];
+  const spec = { ...benchSpec(out, { command: command(name), env }), ...more };
   const hidden = path.join(manifests, `.${name}`);
   writeFileSync(hidden, JSON.stringify({ apiVersion: 'v1', kind: 'Pod', metadata: { name }, spec }));
   renameSync(hidden, path.join(manifests, `${name}.json`));

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { onMachine, type PodMachine, staticPod } from '../../test/support/pod-machine.ts';
+import { deeds, onMachine, type PodMachine, staticPod } from '../../test/support/pod-machine.ts';
 import { buildContainer } from '../../test/support/pods.ts';
 import { allContainers, isSidecar, type Pod } from '../api/pod.ts';
 import { containerHash } from '../pod/hash.ts';
@@ -44,17 +44,7 @@ const shapes: fc.Arbitrary<Shape> = fc.record({
   isStubborn: fc.boolean(),
   grace: fc.constantFrom(1, 5, 30),
 });
-const methods = fc.constantFrom<keyof Runtime>(
-  'runPodSandbox',
-  'stopPodSandbox',
-  'removePodSandbox',
-  'createContainer',
-  'startContainer',
-  'stopContainer',
-  'removeContainer',
-  'listContainers',
-  'containerStatus',
-);
+const methods = fc.constantFrom<keyof Runtime>(...deeds, 'listContainers', 'containerStatus');
 const steps: fc.Arbitrary<Step> = fc.oneof(
   { weight: 4, arbitrary: fc.record({ kind: fc.constant('edit' as const), name: names, shape: shapes }) },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant('image' as const), name: names, image: fc.constantFrom('nginx', 'nginx:2') }) },

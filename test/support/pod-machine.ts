@@ -48,7 +48,7 @@ interface Agent {
 }
 
 /** The calls after which a test may let the agent die. */
-const deeds: ReadonlySet<string> = new Set<keyof Runtime>([
+export const deeds = [
   'runPodSandbox',
   'stopPodSandbox',
   'removePodSandbox',
@@ -56,7 +56,8 @@ const deeds: ReadonlySet<string> = new Set<keyof Runtime>([
   'startContainer',
   'stopContainer',
   'removeContainer',
-]);
+] as const satisfies readonly (keyof Runtime)[];
+const isDeed: ReadonlySet<string> = new Set(deeds);
 
 /** File access would make the order of events depend on the machine the test runs on. */
 class NoLogDirectories extends LogDirectories {
@@ -464,14 +465,14 @@ export class PodMachine {
                   new Promise<never>((_, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true })),
                 ]);
           if (isDead()) return this.#pending(untilAborted);
-          if (deeds.has(String(key))) this.beforeDeed(String(key), args[0]);
+          if (isDeed.has(String(key))) this.beforeDeed(String(key), args[0]);
           return this.#pending(async () => {
             const answer: unknown = Reflect.apply(method, target, args);
             const call = this.runtime.calls.at(-1); // logged as soon as it is made
             try {
               return await answer;
             } finally {
-              if (deeds.has(String(key)) && call !== undefined && life === this.#life) {
+              if (isDeed.has(String(key)) && call !== undefined && life === this.#life) {
                 this.#deedsLeft--;
                 const name = [call.method, ...call.args].join(' ');
                 this.#times.set(name, [...(this.#times.get(name) ?? []), this.clock.now()]);
