@@ -91,7 +91,7 @@ describe('kubectl and the whole agent', { skip: missing }, () => {
         return out;
       };
       const out = async (...args: readonly string[]): Promise<string> => outOf(await run(args), args);
-      /** The crashing container runs for a moment each time its back-off is over: an output of that moment is not asked about. */
+      /** The crashing container is made anew and runs for a moment each time its back-off is over: an output of that moment is not asked about. */
       const outBetweenRuns = async (isRun: RegExp, ...args: readonly string[]): Promise<string> => {
         const result = await eventually(agent, 'the crashing container is between two runs', async () => {
           const shown = await run(args);
@@ -105,7 +105,7 @@ describe('kubectl and the whole agent', { skip: missing }, () => {
       });
 
       it('C-301 C-302 C-310 C-311 C-312: get prints the tables of Kubernetes', async () => {
-        const columns = cellsOf(await outBetweenRuns(/^crash-\S+ +\S+ +Running /m, 'get', 'pods', '-o', 'wide'));
+        const columns = cellsOf(await outBetweenRuns(/^crash-\S+ +\S+ +(Running|ContainerCreating) /m, 'get', 'pods', '-o', 'wide'));
         assert.deepEqual(columns[0], ['NAME', 'READY', 'STATUS', 'RESTARTS', 'AGE', 'IP', 'NODE', 'NOMINATED NODE', 'READINESS GATES']);
         const rows = new Map(columns.slice(1).map((row) => [row[0], row]));
         assert.deepEqual([...rows.keys()], ['bad-edge1', 'crash-edge1', 'done-edge1', 'tty-edge1', 'web-edge1']);
@@ -180,7 +180,12 @@ describe('kubectl and the whole agent', { skip: missing }, () => {
             reason,
           );
         }
-        const crash = await outBetweenRuns(/^ +State: +Running$/m, 'describe', 'pod', 'crash-edge1');
+        const crash = await outBetweenRuns(
+          /^ +State: +(Running|Waiting\n +Reason: +ContainerCreating)$/m,
+          'describe',
+          'pod',
+          'crash-edge1',
+        );
         assert.match(crash, /State: +(Waiting\n +Reason: +CrashLoopBackOff|Terminated\n +Reason: +Error)\n/);
         assert.match(crash, /Last State: +Terminated\n +Reason: +Error\n +Exit Code: +3\n/);
         assert.match(crash, /Restart Count: +\d+\n/);
