@@ -38,7 +38,7 @@ for (const [way, ms] of [
       const machine = await machineWith(t);
       machine.runtime.clearCalls();
       machine.clock.jump(ms);
-      await machine.clock.advance(600_000);
+      await machine.advance(600_000);
       assert.deepEqual(machine.runtime.deeds, []);
       assert.deepEqual([machine.status()?.phase, restarts(machine)], ['Running', 0]);
     });
@@ -47,12 +47,12 @@ for (const [way, ms] of [
       const machine = await machineWith(t);
       for (let i = 0; i < 3; i++) {
         await machine.exit('main', 1);
-        await machine.clock.advance(i === 2 ? 0 : 300_000);
+        await machine.advance(i === 2 ? 0 : 300_000);
       }
       const before = restarts(machine) ?? 0;
       assert.equal(machine.status()?.containerStatuses?.[0]?.state?.waiting?.reason, 'CrashLoopBackOff');
       machine.clock.jump(ms);
-      await machine.clock.advance(300_000);
+      await machine.advance(300_000);
       assert.ok((restarts(machine) ?? 0) > before, 'it was started again');
     });
 
@@ -65,7 +65,7 @@ for (const [way, ms] of [
       machine.clock.jump(ms);
       machine.badImages.clear();
       machine.runtime.addImage('other');
-      await machine.clock.advance(120_000);
+      await machine.advance(120_000);
       assert.equal(machine.status('uid-2')?.phase, 'Running');
     });
 
@@ -73,7 +73,7 @@ for (const [way, ms] of [
       const machine = await machineWith(t, { process: () => ({ onTerm: 'ignore' }) });
       await machine.apply();
       machine.clock.jump(ms);
-      await machine.clock.advance(120_000);
+      await machine.advance(120_000);
       assert.deepEqual(machine.runtime.snapshot(), { sandboxes: [], containers: [] });
     });
 
@@ -82,7 +82,7 @@ for (const [way, ms] of [
         const machine = await machineWith(t, { events });
         machine.clock.jump(ms);
         machine.runtime.exit(machine.runtime.containerId('main'), 1);
-        await machine.clock.advance(events === false ? 3_000 : 120_000);
+        await machine.advance(events === false ? 3_000 : 120_000);
         assert.equal(restarts(machine), 1);
       });
     }
