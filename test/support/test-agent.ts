@@ -348,7 +348,9 @@ export class TestAgent {
   async destroy(): Promise<void> {
     await this.end('SIGKILL');
     try {
-      if (this.#endpoint === undefined) await this.daemon.destroy({ ...options, runtime: this.runtime, cgroupParents: [this.cgroupRoot] });
+      // Of a runtime that is somebody else's only the agent's own cgroups go; its Pods are the test's to end.
+      const own = this.#endpoint === undefined ? { runtime: this.runtime } : {};
+      await this.daemon.destroy({ ...options, ...own, cgroupParents: [this.cgroupRoot] });
     } finally {
       this.runtime.close();
     }
