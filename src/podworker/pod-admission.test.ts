@@ -166,3 +166,19 @@ test('the agent dies before an evicted Pod has ended: it is adopted, and judged 
     assert.equal(said(m, 'a'), 'Running');
     assert.deepEqual(m.disrupted, []);
   }));
+
+test('evicted, removed and put back while it ends: it begins anew although the agent dies in between (L-045, D2, D4)', () =>
+  onMachine({ process: () => ({ onTerm: 'ignore' }) }, async (m) => {
+    const pod = staticPod('a', {}, 'a');
+    await m.apply(pod);
+    m.agent.workers.terminate('a', disrupted, 20);
+    await m.advance(1_000);
+    await m.apply();
+    await m.apply(pod);
+    await m.advance(1_000);
+    await m.restart();
+    await m.advance(60_000);
+    assert.equal(said(m, 'a'), 'Running');
+    assert.deepEqual((await m.containers('a')).filter((container) => container.endsWith('running')).length, 1);
+    assert.deepEqual(m.errors, []);
+  }));

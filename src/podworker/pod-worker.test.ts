@@ -64,7 +64,7 @@ function setUp() {
     planOptions: () => ({ backoff: defaultBackoff, networkError: undefined, runtimeName: 'fake', hostIps: [], agentStartedAt: 0 }),
     resyncMs: () => resync.ms,
     resizeRefusal: () => undefined,
-    lastStatus: { load: async () => undefined, save: async () => undefined },
+    lastStatus: { load: async () => undefined, save: async () => undefined, forget: async () => undefined },
     readTerminationMessage: async () => '',
     publish: () => undefined,
     events: new RecordedEvents(),

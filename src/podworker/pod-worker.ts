@@ -79,9 +79,9 @@ export class PodWorker {
   #wakeUp: () => void = () => undefined;
   #notes: readonly PlanNote[] = [];
   #plannedAt: Instant = Number.NEGATIVE_INFINITY;
-  /** The status as last kept, what is still to be written, and who writes it. */
-  #kept = '';
-  #unkept: LastStatus | undefined;
+  /** The status as last kept, empty when none is and unknown before the first; what is still to be done about it, and who does it. */
+  #kept: string | undefined;
+  #unkept: LastStatus | 'forget' | undefined;
   #keeping: Promise<void> | undefined;
   /** Rounds in a row that a fault of ours ended. */
   #faults = 0;
@@ -237,12 +237,15 @@ export class PodWorker {
 
   /** For the next life of the agent. No deed waits for it. */
   #keep({ status, work }: Plan): void {
-    const text = JSON.stringify(status);
-    if (text === this.#kept || work.state === 'finished') return;
+    if (work.state === 'finished') return;
     // What was evicted or shut down is to start again after a restart of the agent (D4).
     if (work.state !== 'sync' && work.cause.kind === 'disrupted') return;
+    // What is put back while it is being ended starts anew, also under the next agent (L-045).
+    const isRemoved = work.state !== 'sync' && work.cause.kind === 'removed';
+    const text = isRemoved ? '' : JSON.stringify(status);
+    if (text === this.#kept) return;
     this.#kept = text;
-    this.#unkept = { status, spec: this.#pod.spec, resized: Object.fromEntries(this.#memory.resized) };
+    this.#unkept = isRemoved ? 'forget' : { status, spec: this.#pod.spec, resized: Object.fromEntries(this.#memory.resized) };
     this.#keeping ??= this.#keepNewest();
   }
 
@@ -251,7 +254,8 @@ export class PodWorker {
     try {
       for (let next = this.#unkept; next !== undefined; next = this.#unkept) {
         this.#unkept = undefined;
-        await lastStatus.save(this.#pod, next);
+        if (next === 'forget') await lastStatus.forget(this.#pod);
+        else await lastStatus.save(this.#pod, next);
       }
     } catch (error) {
       logger.error('status of the pod not kept', { pod: formatPod(this.#pod), error });

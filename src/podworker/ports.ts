@@ -88,4 +88,6 @@ export interface LastStatusPort {
   load(pod: Pod): Promise<LastStatus | undefined>;
   /** Never rejects: a status that cannot be kept is only a comfort lost. */
   save(pod: Pod, last: LastStatus): Promise<void>;
+  /** Never rejects. What was kept would tell the Pod's next life that it is over (L-045). */
+  forget(pod: Pod): Promise<void>;
 }

@@ -48,3 +48,13 @@ test('a damaged file counts for nothing, and a folder that is gone does not come
   await files().save(pod, { spec: pod.spec, status: { phase: 'Running' }, resized: {} });
   await assert.rejects(readdir(folder), { code: 'ENOENT' });
 });
+
+test('a status that is forgotten is not there any more, and need not have been (L-045)', async () => {
+  const { folder, files } = await setup();
+  const pod = buildPod({}, { uid: 'uid-1' });
+  await files().forget(pod);
+  await files().save(pod, { spec: pod.spec, status: { phase: 'Failed' }, resized: {} });
+  await files().forget(pod);
+  assert.equal(await files().load(pod), undefined);
+  assert.deepEqual(await readdir(folder), []);
+});

@@ -1,6 +1,6 @@
 // Keeps the status last published of each Pod beside the Pod's other files, so that `started`, `ready`, transition times
 // and last states do not start over with the agent (D2). The file goes with the Pod's folder and never brings one back.
-import { readFile, rename, writeFile } from 'node:fs/promises';
+import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { formatPod, type Pod } from '../api/pod.ts';
 import { messageOf, systemCode } from '../std/errors.ts';
 import type { Logger } from '../std/log.ts';
@@ -44,6 +44,12 @@ export class StatusFiles implements LastStatusPort {
       // Without its folder the Pod has not begun, or is over.
       if (systemCode(error) !== 'ENOENT') this.#log.warn('status of the pod not kept', { pod: formatPod(pod), error: messageOf(error) });
     }
+  }
+
+  async forget(pod: Pod): Promise<void> {
+    await rm(this.#path(pod), { force: true }).catch((error: unknown) =>
+      this.#log.warn('status of the pod not removed', { pod: formatPod(pod), error: messageOf(error) }),
+    );
   }
 
   /** The UID is a valid name of a folder: volumes are set up under it before there is anything to keep. */

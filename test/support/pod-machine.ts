@@ -269,6 +269,7 @@ export class PodMachine {
         lastStatus: {
           load: async ({ metadata: { uid } }) => this.lastStatus.get(uid),
           save: async ({ metadata: { uid } }, kept) => void (this.volumes.has(uid) && this.lastStatus.set(uid, kept)),
+          forget: async ({ metadata: { uid } }) => void this.lastStatus.delete(uid),
         },
         readTerminationMessage: async () => '',
         status,
