@@ -31,8 +31,16 @@ async function changed(file: string, since: number, timeoutMs = 30_000): Promise
 
 const command = ['sh', '-c', 'touch /out/started; trap "exit 0" TERM; sleep 100000 & wait'];
 
-async function measureFloor(runtime: CriRuntime, out: string): Promise<{ readonly up: number[]; readonly restart: number[] }> {
+interface Floor {
+  readonly up: number[];
+  /** From a kill until the runtime shows the exit. */
+  readonly exit: number[];
+  readonly restart: number[];
+}
+
+async function measureFloor(containerd: TestContainerd, runtime: CriRuntime, out: string): Promise<Floor> {
   const up: number[] = [];
+  const exit: number[] = [];
   const restart: number[] = [];
   const image = (await runtime.imageStatus({ image: offlineImages.busybox }, o))?.id ?? '';
   const file = path.join(out, 'started');
@@ -58,7 +66,11 @@ async function measureFloor(runtime: CriRuntime, out: string): Promise<{ readonl
     const first = await runtime.createContainer({ sandboxId, config: config(0), sandboxConfig: sandbox }, o);
     await runtime.startContainer(first, o);
     up.push((await changed(file, 0)) - begin);
-    await runtime.stopContainer({ containerId: first, timeoutSeconds: 0 }, o);
+    const victim = await taskPid(containerd, first);
+    const killed = Date.now();
+    process.kill(victim, 'SIGKILL');
+    while ((await runtime.containerStatus(first, o))?.state !== 'exited') await delay(1);
+    exit.push(Date.now() - killed);
     const again = Date.now();
     const second = await runtime.createContainer({ sandboxId, config: config(1), sandboxConfig: sandbox }, o);
     await runtime.startContainer(second, o);
@@ -66,7 +78,7 @@ async function measureFloor(runtime: CriRuntime, out: string): Promise<{ readonl
     await runtime.stopPodSandbox(sandboxId, o);
     await runtime.removePodSandbox(sandboxId, o);
   }
-  return { up, restart };
+  return { up, exit, restart };
 }
 
 function manifest(name: string, out: string): string {
@@ -78,13 +90,21 @@ async function pidOf(containerd: TestContainerd, runtime: CriRuntime, podName: s
   for (let tries = 0; tries < 100; tries++) {
     const containers = await runtime.listContainers({}, o);
     const found = containers.find((c) => c.state === 'running' && c.labels[criKeys.podName]?.startsWith(podName));
-    const line = (await containerd.ctr('tasks', 'list')).split('\n').find((text) => found !== undefined && text.startsWith(found.id));
+    if (found !== undefined) return await taskPid(containerd, found.id);
+    await delay(20);
+  }
+  throw new Error(`${podName} does not run`);
+}
+
+async function taskPid(containerd: TestContainerd, id: string): Promise<number> {
+  for (let tries = 0; tries < 100; tries++) {
+    const line = (await containerd.ctr('tasks', 'list')).split('\n').find((text) => text.startsWith(id));
     // A task that is only being made is listed without a pid.
     const pid = Number(line?.trim().split(/\s+/)[1]);
     if (Number.isInteger(pid) && pid > 0) return pid;
     await delay(20);
   }
-  throw new Error(`${podName} does not run`);
+  throw new Error(`container ${id} does not run`);
 }
 
 const containerd = await startContainerd({ name: 'bench', cgroupParents: ['/pinpod-bench'] });
@@ -97,8 +117,9 @@ try {
   const manifests = path.join(containerd.dir, 'manifests');
   mkdirSync(out);
   mkdirSync(manifests);
-  const floor = await measureFloor(runtime, out);
+  const floor = await measureFloor(containerd, runtime, out);
   console.log(row('CRI calls alone, file → process', floor.up));
+  console.log(row('containerd alone, kill → it shows the exit', floor.exit));
   console.log(row('CRI calls alone, create and start', floor.restart));
 
   agent = await startAgent(containerd, manifests, '/pinpod-bench');
@@ -126,8 +147,13 @@ try {
   }
   console.log(row('agent, rename → process', up));
   console.log(row('agent, kill → process of the first restart', restart));
+  const [floorUp = Number.NaN, floorExit = Number.NaN, floorStart = Number.NaN] = [floor.up, floor.exit, floor.restart].map((values) =>
+    percentile(values, 0.5),
+  );
+  const ratio = (values: readonly number[], beside: number): string => (percentile(values, 0.5) / beside).toFixed(2);
+  console.log(`ratio to the floor: start ${ratio(up, floorUp)} (aim 1.3)`);
   console.log(
-    `ratio to the floor: start ${(percentile(up, 0.5) / percentile(floor.up, 0.5)).toFixed(2)} (aim 1.3), restart ${(percentile(restart, 0.5) / percentile(floor.restart, 0.5)).toFixed(2)} (aim 1.5)`,
+    `restart ${ratio(restart, floorStart)} of create and start (aim 1.5), ${ratio(restart, floorExit + floorStart)} with the exit`,
   );
 
   rmSync(file, { force: true });
