@@ -119,8 +119,8 @@ if (process.send !== undefined) {
   process.send(await serve());
 } else {
   const [perSecond = 500, seconds = 20] = process.argv.slice(2).map(Number);
-  // The servers have a process of their own, so that the figures are the prober's.
-  const servers = fork(new URL(import.meta.url));
+  // The servers have a process of their own, so that the figures are the prober's, which runs with the agent's flags.
+  const servers = fork(new URL(import.meta.url), { execArgv: [] });
   try {
     const [ports] = (await once(servers, 'message')) as [Ports];
     await measure(ports, perSecond, seconds);
