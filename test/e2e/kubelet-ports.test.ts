@@ -190,7 +190,7 @@ describe("the kubelet's ports of the whole agent", { skip: whyNoContainerd() }, 
     const checkpoint = await call(main, 'POST', '/checkpoint/default/web-edge1/c', client);
     assert.deepEqual(checkpoint, {
       code: 500,
-      text: 'checkpointing of default/web-edge1/c failed (checkpoints are not supported by this agent)\n',
+      text: 'checkpointing of default/web-edge1/c failed (checkpoints are not supported by this agent)',
     });
     assert.match((await get('/statusz')).text, /^kubelet statusz\n[\s\S]*Binary version=v1\./);
     assert.match((await get('/flagz')).text, new RegExp(`\\nport=${main}\\n`));

@@ -253,7 +253,7 @@ describe('the kubelet server', () => {
     assert.equal((await w.main('/run/default/web-node1/uid-web-node1/c?cmd=id', { method: 'POST' })).code, 200);
     assert.equal((await w.main('/run/default/web-node1/other/c?cmd=id', { method: 'POST' })).text, 'pod not found');
     assert.equal((await w.main('/run/default/web-node1/c?cmd=id')).code, 405);
-    assert.deepEqual((await w.main('/checkpoint/default/nope/c', { method: 'POST' })).text, 'pod does not exist\n');
+    assert.deepEqual((await w.main('/checkpoint/default/nope/c', { method: 'POST' })).text, 'pod does not exist');
     assert.match(
       (await w.main('/checkpoint/default/web-node1/c', { method: 'POST' })).text,
       /^checkpointing of default\/web-node1\/c failed/,
@@ -335,7 +335,7 @@ describe('the kubelet server', () => {
     );
     assert.match((await w.main('/flagz')).text, /^kubelet flagz\n[\s\S]*\nsyncFrequency=1m0s\n/);
     const set = await w.main('/debug/flags/v', { method: 'PUT', body: '4\n' });
-    assert.deepEqual([set.code, set.text], [200, 'successfully set klog.logging.verbosity to 4']);
+    assert.deepEqual([set.code, set.text], [200, 'successfully set klog.logging.verbosity to 4\n']);
     assert.equal((await w.main('/debug/flags/v')).code, 406);
     assert.equal((await w.main('/debug/flags/v', { method: 'PUT', body: 'loud' })).code, 400);
     assert.deepEqual(w.verbosities, [4]);
@@ -344,6 +344,57 @@ describe('the kubelet server', () => {
       assert.equal((await w.healthz(target)).code, 404, target);
     }
     assert.equal((await w.main('/debug/pprof/')).code, 404);
+  });
+
+  const answers: readonly (readonly [
+    method: string,
+    target: string,
+    code: number,
+    text: string | undefined,
+    header?: readonly [string, string],
+  ])[] = [
+    ['GET', '/runningpods', 307, '<a href="/runningpods/">Temporary Redirect</a>.\n\n', ['location', '/runningpods/']],
+    ['GET', '/stats', 307, '<a href="/stats/">Temporary Redirect</a>.\n\n', ['location', '/stats/']],
+    ['GET', '/logs', 307, '<a href="/logs/">Temporary Redirect</a>.\n\n', ['location', '/logs/']],
+    ['POST', '/pods', 405, '405: Method Not Allowed', ['allow', 'GET']],
+    ['HEAD', '/pods', 405, ''],
+    ['POST', '/runningpods/', 405, '405: Method Not Allowed', ['allow', 'GET']],
+    ['POST', '/containerLogs/default/web-node1/c', 405, '405: Method Not Allowed', ['allow', 'GET']],
+    ['GET', '/checkpoint/default/web-node1/c', 405, '405: Method Not Allowed', ['allow', 'POST']],
+    ['GET', '/run/default/web-node1/c', 405, '405: Method Not Allowed', ['allow', 'POST']],
+    ['PUT', '/exec/default/web-node1/c', 405, '405: Method Not Allowed', ['allow', 'GET, POST']],
+    ['DELETE', '/stats/summary', 405, '405: Method Not Allowed', ['allow', 'GET, POST']],
+    ['POST', '/checkpoint/default/web-node1/x', 404, 'container x does not exist'],
+    ['GET', '/pods/x', 404, '404: Page Not Found'],
+    ['GET', '/stats/container', 404, '404: Page Not Found'],
+    ['GET', '/attach/x', 404, '404: Page Not Found'],
+    ['GET', '/containerLogs/x', 404, '404: Page Not Found'],
+    ['POST', '/healthz', 200, 'ok'],
+    ['POST', '/metrics', 200, undefined],
+    ['POST', '/configz', 200, undefined],
+    ['POST', '/statusz', 200, undefined],
+  ];
+  for (const [method, target, code, text, header] of answers) {
+    test(`H-270 … H-279f: ${method} ${target} is answered with ${code}, as a kubelet 1.36.2 does`, async () => {
+      const answer = await w.main(target, { method });
+      assert.deepEqual([answer.code, text === undefined ? undefined : answer.text], [code, text]);
+      if (header !== undefined) assert.equal(answer.headers[header[0]], header[1]);
+    });
+  }
+
+  test('H-350: metrics are compressed for who can read that', async () => {
+    const packed = await fetch(`http://127.0.0.1:${w.server.ports.readOnly}/metrics`, {
+      headers: { 'accept-encoding': 'gzip', connection: 'close' },
+    });
+    assert.equal(packed.headers.get('content-encoding'), 'gzip');
+    assert.match(await packed.text(), /^kubelet_node_name\{node="node1"\} 1$/m);
+    for (const encoding of ['identity', 'gzip;q=0', 'br']) {
+      assert.equal(
+        (await w.main('/metrics', { headers: { 'accept-encoding': encoding } })).headers['content-encoding'],
+        undefined,
+        encoding,
+      );
+    }
   });
 
   test('C-466 H-306: the certificate is our own, kept, and no older TLS is spoken', async () => {

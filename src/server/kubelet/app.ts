@@ -1,7 +1,7 @@
 // The kubelet's own endpoints (sections 3.2 and 3.3) as one function from request to response; exec, attach and
 // port-forward are upgrades: see streams.ts. One instance serves a listener: the main one, the read-only one, or the
 // health one.
-import { Hono } from 'hono';
+import { type Context, type Handler, Hono } from 'hono';
 import type { Pod } from '../../api/pod.ts';
 import { type Clock, type Instant, toRfc3339 } from '../../std/clock.ts';
 import { formatDuration } from '../../std/duration.ts';
@@ -27,7 +27,7 @@ import type {
   TroublesView,
 } from '../views.ts';
 import type { KubeletAuth } from './auth.ts';
-import { formatFamilies, mergeExpositions, prometheusContentType } from './prometheus-text.ts';
+import { exposition, formatFamilies, mergeExpositions } from './prometheus-text.ts';
 import { stateMetrics } from './state-metrics.ts';
 import { summaryOf } from './summary.ts';
 import { openSystemLog } from './system-logs.ts';
@@ -81,6 +81,15 @@ const text = (body: string, code = 200, more: Readonly<Record<string, string>> =
 
 const missing = (): Response => text('404 page not found\n', 404);
 
+/** What the kubelet answers with 405 to other methods, and with other words when nothing is there. */
+const resources = new Set(['pods', 'runningpods', 'stats', 'containerLogs', 'run', 'exec', 'attach', 'portForward', 'checkpoint', 'debug']);
+const resourceMissing = (): Response => text('404: Page Not Found', 404);
+const movedTo = (place: string): Response =>
+  new Response(`<a href="${place}">Temporary Redirect</a>.\n\n`, {
+    status: 307,
+    headers: { 'Content-Type': 'text/html; charset=utf-8', Location: place },
+  });
+
 export const debugDisabled = 'Debug endpoints are disabled.';
 
 /** First segments of paths that exist, and which are debug endpoints (H-279g). */
@@ -129,7 +138,7 @@ export class KubeletApi {
   #routes(): void {
     const { app } = this;
     app.onError((error, c) => this.#failure(error, c.req.raw));
-    app.notFound(missing);
+    app.notFound((c) => (resources.has(c.req.path.split('/')[1] ?? '') ? resourceMissing() : missing()));
     app.use(async (c, next) => {
       const path = new URL(c.req.url).pathname;
       const first = path.split('/')[1] ?? '';
@@ -142,61 +151,73 @@ export class KubeletApi {
     });
     this.#podRoutes();
     this.#metricRoutes();
-    app.get('/healthz', (c) => this.#health('', c.req.raw));
-    app.get('/healthz/:check', (c) => this.#health(c.req.param('check'), c.req.raw));
-    app.get('/configz', () => Response.json({ kubeletconfig: this.#deps.config.kubelet() }));
-    app.get('/statusz', () => text(this.#statusz()));
-    app.get('/flagz', () => text(flagz(this.#deps.config.kubelet())));
+    // Any method will do for these.
+    app.all('/healthz', (c) => this.#health('', c.req.raw));
+    app.all('/healthz/:check', (c) => this.#health(c.req.param('check'), c.req.raw));
+    app.all('/configz', () => Response.json({ kubeletconfig: this.#deps.config.kubelet() }));
+    app.all('/statusz', () => text(this.#statusz()));
+    app.all('/flagz', () => text(flagz(this.#deps.config.kubelet())));
     app.all('/debug/flags/v', (c) => this.#setVerbosity(c.req.raw));
-    app.get('/logs', () => text('', 301, { Location: '/logs/' }));
+    app.get('/logs', () => movedTo('/logs/'));
     app.get('/logs/*', (c) => this.#systemLog(new URL(c.req.url).pathname.slice('/logs/'.length)));
   }
 
+  /** For these methods, and 405 for all others. */
+  #on(methods: readonly string[], paths: readonly string[], handler: Handler<Env>): void {
+    const allow = methods.join(', ');
+    const refused = (): Response => text('405: Method Not Allowed', 405, { Allow: allow });
+    for (const path of paths) this.app.all(path, (c, next) => (methods.includes(c.req.method) ? handler(c, next) : refused()));
+  }
+
   #podRoutes(): void {
-    const { app } = this;
     const pods = (): Response => {
       const items = this.#deps.pods.list().map(({ kind: _kind, apiVersion: _apiVersion, ...pod }) => pod);
       return Response.json({ kind: 'PodList', apiVersion: 'v1', metadata: {}, items });
     };
-    app.get('/pods', pods);
-    app.get('/pods/', pods);
-    app.get('/runningpods', () => text('', 307, { Location: '/runningpods/' }));
-    app.get('/runningpods/', async () => Response.json(await this.#runningPods()));
-    app.get('/containerLogs/:namespace/:pod/:container', (c) =>
-      this.#containerLog(c.req.raw, c.req.param('namespace'), c.req.param('pod'), c.req.param('container')),
+    const target = (c: Context<Env>): RunTarget => {
+      const { namespace = '', pod = '', container = '', uid } = c.req.param() as Readonly<Record<string, string>>;
+      return { namespace, pod, container, uid };
+    };
+    this.#on(['GET'], ['/pods', '/pods/'], pods);
+    this.#on(['GET'], ['/runningpods'], () => movedTo('/runningpods/'));
+    this.#on(['GET'], ['/runningpods/'], async () => Response.json(await this.#runningPods()));
+    this.#on(['GET'], ['/containerLogs/:namespace/:pod/:container'], (c) => this.#containerLog(c.req.raw, target(c)));
+    this.#on(['POST'], ['/run/:namespace/:pod/:container', '/run/:namespace/:pod/:uid/:container'], (c) =>
+      this.#run(new URL(c.req.url).searchParams, target(c)),
     );
-    app.post('/run/:namespace/:pod/:container', (c) => this.#run(new URL(c.req.url).searchParams, { ...c.req.param(), uid: undefined }));
-    app.post('/run/:namespace/:pod/:uid/:container', (c) => this.#run(new URL(c.req.url).searchParams, c.req.param()));
-    app.all('/run/*', () => text('405: Method Not Allowed\n', 405));
-    for (const path of ['/exec/:rest{.+}', '/attach/:rest{.+}', '/portForward/:rest{.+}'])
-      app.all(path, () => text('Upgrade request required\n', 400));
-    app.post('/checkpoint/:namespace/:pod/:container', (c) =>
-      this.#checkpoint(c.req.param('namespace'), c.req.param('pod'), c.req.param('container')),
+    const streams = ['exec', 'attach'].flatMap((kind) => [
+      `/${kind}/:namespace/:pod/:container`,
+      `/${kind}/:namespace/:pod/:uid/:container`,
+    ]);
+    this.#on(['GET', 'POST'], [...streams, '/portForward/:namespace/:pod', '/portForward/:namespace/:pod/:uid'], () =>
+      text('Upgrade request required\n', 400),
     );
-    app.all('/checkpoint/*', () => text('405: Method Not Allowed\n', 405));
-    app.get('/stats', () => text('', 307, { Location: '/stats/' }));
-    app.on(['GET', 'POST'], '/stats/summary', (c) => this.#summary(c.req.query('only_cpu_and_memory') === 'true'));
+    this.#on(['POST'], ['/checkpoint/:namespace/:pod/:container'], (c) => this.#checkpoint(target(c)));
+    this.#on(['GET'], ['/stats'], () => movedTo('/stats/'));
+    this.#on(['GET', 'POST'], ['/stats/summary'], (c) => this.#summary(c.req.query('only_cpu_and_memory') === 'true'));
   }
 
   #metricRoutes(): void {
     const { app } = this;
-    const exposition = (body: string): Response => new Response(body, { headers: { 'Content-Type': prometheusContentType } });
-    app.get('/metrics', async () => {
-      const { metricsView } = this.#deps;
-      const counted = await metricsView.expose('agent');
-      const logs = await this.#deps.stats.logs();
-      return exposition(mergeExpositions(counted, stateMetrics(this.#deps), logMetrics(logs)));
-    });
-    app.get('/metrics/probes', async () => exposition(await this.#deps.metricsView.expose('probes')));
-    app.get('/metrics/slis', () => exposition(this.#healthMetrics()));
-    app.get('/metrics/resource', async () => {
-      const { node, pods } = await this.#usage();
-      return exposition(resourceMetrics(node, pods));
-    });
-    app.get('/metrics/cadvisor', async () => {
-      const { pods } = await this.#usage();
-      return exposition(cadvisorMetrics(pods ?? [], this.#deps.clock.now()));
-    });
+    const { metricsView, stats } = this.#deps;
+    const routes: Readonly<Record<string, () => Promise<string>>> = {
+      '/metrics': async () => {
+        const counted = await metricsView.expose('agent');
+        return mergeExpositions(counted, stateMetrics(this.#deps), logMetrics(await stats.logs()));
+      },
+      '/metrics/probes': () => metricsView.expose('probes'),
+      '/metrics/slis': async () => this.#healthMetrics(),
+      '/metrics/resource': async () => {
+        const { node, pods } = await this.#usage();
+        return resourceMetrics(node, pods);
+      },
+      '/metrics/cadvisor': async () => {
+        const { pods } = await this.#usage();
+        return cadvisorMetrics(pods ?? [], this.#deps.clock.now());
+      },
+    };
+    for (const [path, read] of Object.entries(routes))
+      app.all(path, async (c) => exposition(await read(), c.req.header('Accept-Encoding')));
   }
 
   async #usage(): Promise<{ readonly node: NodeUsage | undefined; readonly pods: readonly PodUsage[] | undefined }> {
@@ -229,7 +250,7 @@ export class KubeletApi {
     return findPod(this.#deps.pods, namespace, name);
   }
 
-  async #containerLog(request: Request, namespace: string, name: string, container: string): Promise<Response> {
+  async #containerLog(request: Request, { namespace, pod: name, container }: RunTarget): Promise<Response> {
     const { clock, runtime, signal, log } = this.#deps;
     const query = new URL(request.url).searchParams;
     // The older spelling of tailLines.
@@ -263,12 +284,12 @@ export class KubeletApi {
   }
 
   /** The CRI port has no checkpoints: said as the kubelet says a failure of one (H-279a). */
-  #checkpoint(namespace: string, name: string, container: string): Response {
+  #checkpoint({ namespace, pod: name, container }: RunTarget): Response {
     const pod = this.#pod(namespace, name);
-    if (pod === undefined) return text('pod does not exist\n', 404);
+    if (pod === undefined) return text('pod does not exist', 404);
     const names = [...(pod.spec.initContainers ?? []), ...pod.spec.containers].map((c) => c.name);
-    if (!names.includes(container)) return text(`container ${container} does not exist\n`, 404);
-    return text(`checkpointing of ${namespace}/${name}/${container} failed (checkpoints are not supported by this agent)\n`, 500);
+    if (!names.includes(container)) return text(`container ${container} does not exist`, 404);
+    return text(`checkpointing of ${namespace}/${name}/${container} failed (checkpoints are not supported by this agent)`, 500);
   }
 
   async #systemLog(encoded: string): Promise<Response> {
@@ -323,7 +344,7 @@ export class KubeletApi {
     if (!/^\d{1,3}$/.test(wanted)) return text(`failed to set klog.logging.verbosity ${wanted}: a number is needed\n`, 400);
     this.#deps.setVerbosity(Number(wanted));
     this.#deps.log.info('verbosity of the log', { verbosity: Number(wanted) });
-    return text(`successfully set klog.logging.verbosity to ${wanted}`);
+    return text(`successfully set klog.logging.verbosity to ${wanted}\n`);
   }
 
   #health(check: string, request: Request): Response {

@@ -1,4 +1,6 @@
 // Families of numbers that are read at each scrape, in Prometheus' text format (H-350): sorted, with times of their own.
+import { promisify } from 'node:util';
+import { gzip } from 'node:zlib';
 import type { Instant } from '../../std/clock.ts';
 
 export interface Sample {
@@ -48,4 +50,11 @@ export function mergeExpositions(...texts: readonly string[]): string {
   return families.sort().join('');
 }
 
-export const prometheusContentType = 'text/plain; version=0.0.4; charset=utf-8';
+const compress = promisify(gzip);
+
+/** The answer to a scraper; compressed for one that can read that. */
+export async function exposition(text: string, acceptEncoding: string | undefined): Promise<Response> {
+  const headers = { 'Content-Type': 'text/plain; version=0.0.4; charset=utf-8', Vary: 'Accept-Encoding' };
+  if (!/\bgzip\b(?!; *q=0(,|$))/.test(acceptEncoding ?? '')) return new Response(text, { headers });
+  return new Response(new Uint8Array(await compress(text)), { headers: { ...headers, 'Content-Encoding': 'gzip' } });
+}
