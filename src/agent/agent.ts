@@ -13,6 +13,8 @@ import type { Clock } from '../std/clock.ts';
 import type { Logger } from '../std/log.ts';
 import type { Random } from '../std/random.ts';
 import { jsonStateFile } from '../std/state-file.ts';
+import { programMounter } from '../volume/mounter.ts';
+import { shareFolder } from '../volume/shared-folder.ts';
 import { type AgentBase, nodeObject } from './base.ts';
 import { startCluster } from './cluster.ts';
 import { connectGiven, connectRuntime } from './connect-runtime.ts';
@@ -97,6 +99,7 @@ export class Agent {
     await applyKernelSettings(kernel, { log: base.logger });
 
     const given = this.#deps.runtime;
+    if (given === undefined) await shareFolder(config.rootDir, { mounter: programMounter, log: base.logger }, life);
     const connection = given === undefined ? await connectRuntime({ loaded, env }, base, life) : await connectGiven(given, base, life);
     const { runtime, version, containerd } = connection;
     const { layout, facts: cgroup } = await detectCgroup(config, await runtime.cgroupDriver(life));

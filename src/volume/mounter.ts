@@ -8,6 +8,8 @@ export interface MountEntry {
   readonly type: string;
   readonly source: string;
   readonly superOptions: readonly string[];
+  /** Mounts in it spread to its peers: to containers, and from them. */
+  readonly isShared: boolean;
 }
 
 export interface MountOptions {
@@ -23,6 +25,8 @@ export interface Mounter {
   ): Promise<void>;
   /** Bind-mounts what an open descriptor refers to, so that no path can be exchanged on the way. */
   bind(descriptor: number, target: string, options: MountOptions): Promise<void>;
+  /** Lets mounts in `target`, and in all that is mounted below it, spread; it must be a mount itself. */
+  share(target: string, options: MountOptions): Promise<void>;
   unmount(target: string, options: MountOptions): Promise<void>;
 }
 
@@ -38,6 +42,9 @@ export const programMounter: Mounter = {
     // The descriptor is number 3 in the child.
     await run('mount', ['-n', '--no-canonicalize', '--bind', '/proc/self/fd/3', target], descriptor, signal);
   },
+  async share(target, { signal }) {
+    await run('mount', ['-n', '--no-canonicalize', '--make-rshared', target], undefined, signal);
+  },
   async unmount(target, { signal }) {
     await run('umount', ['-n', '--no-canonicalize', target], undefined, signal);
   },
@@ -47,11 +54,18 @@ export const programMounter: Mounter = {
 export function parseMountInfo(text: string): readonly MountEntry[] {
   return text.split('\n').flatMap((line) => {
     const [before, after] = line.split(' - ');
-    const mountPoint = before?.split(' ')[4];
+    const fields = before?.split(' ') ?? [];
+    const mountPoint = fields[4];
     const [type, source, superOptions] = after?.split(' ') ?? [];
     if (mountPoint === undefined || type === undefined) return [];
     return [
-      { mountPoint: unescapePath(mountPoint), type, source: unescapePath(source ?? ''), superOptions: superOptions?.split(',') ?? [] },
+      {
+        mountPoint: unescapePath(mountPoint),
+        type,
+        source: unescapePath(source ?? ''),
+        superOptions: superOptions?.split(',') ?? [],
+        isShared: fields.slice(6).some((field) => field.startsWith('shared:')),
+      },
     ];
   });
 }

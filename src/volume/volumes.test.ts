@@ -12,6 +12,7 @@ import type { Pod } from '../api/pod.ts';
 import { silentLogger } from '../std/log.ts';
 import type { MountEntry, Mounter } from './mounter.ts';
 import { parseMountInfo } from './mounter.ts';
+import { shareFolder } from './shared-folder.ts';
 import { VolumeError } from './volume-error.ts';
 import { type ContainerMountContext, terminationLogName, Volumes } from './volumes.ts';
 
@@ -21,6 +22,10 @@ const folders: string[] = [];
 after(async () => {
   for (const folder of folders) await rm(folder, { recursive: true, force: true });
 });
+
+function entry(mountPoint: string, change: Partial<MountEntry> = {}): MountEntry {
+  return { mountPoint, type: 'ext4', source: '', superOptions: [], isShared: false, ...change };
+}
 
 class FakeMounter implements Mounter {
   entries: MountEntry[] = [];
@@ -34,11 +39,14 @@ class FakeMounter implements Mounter {
   async mount(request: { type: string; target: string; options: readonly string[] }): Promise<void> {
     this.calls.push(`mount ${request.type} ${request.options.join(',')}`);
     if (this.refuse(request.options)) throw new VolumeError('mount-failed', 'wrong fs type');
-    this.entries = [...this.entries, { mountPoint: request.target, type: request.type, source: '', superOptions: request.options }];
+    this.entries = [...this.entries, entry(request.target, { type: request.type, superOptions: request.options })];
   }
   async bind(descriptor: number, target: string): Promise<void> {
     this.calls.push(`bind ${await readlink(`/proc/self/fd/${descriptor}`)}`);
-    this.entries = [...this.entries, { mountPoint: target, type: 'ext4', source: '', superOptions: [] }];
+    this.entries = [...this.entries, entry(target)];
+  }
+  async share(target: string): Promise<void> {
+    this.calls.push(`share ${target}`);
   }
   async unmount(target: string): Promise<void> {
     this.calls.push(`unmount ${target}`);
@@ -548,7 +556,7 @@ test('tear-down deletes nothing while something cannot be unmounted', async () =
   await volumes.setUp(pod, buildNode(), options);
   const directory = `${podDir}/volumes/kubernetes.io~empty-dir/d`;
   await writeFile(`${directory}/data`, 'x');
-  mounter.entries = [{ mountPoint: `${directory}/inner`, type: 'ext4', source: '', superOptions: [] }];
+  mounter.entries = [entry(`${directory}/inner`)];
   mounter.unmount = async () => {
     throw new VolumeError('mount-failed', 'target is busy');
   };
@@ -586,5 +594,41 @@ test('L-312, L-337, L-338, C-397 orphans: ours go, interrupted deletions are fin
 
 test('mountinfo: escapes, optional fields, options', () => {
   const text = '36 35 98:0 /m /a\\040b rw,noatime shared:1 master:2 - tmpfs so\\134urce rw,size=64k\n\nnonsense\n';
-  assert.deepEqual(parseMountInfo(text), [{ mountPoint: '/a b', type: 'tmpfs', source: 'so\\urce', superOptions: ['rw', 'size=64k'] }]);
+  const found = entry('/a b', { type: 'tmpfs', source: 'so\\urce', superOptions: ['rw', 'size=64k'], isShared: true });
+  assert.deepEqual(parseMountInfo(text), [found]);
+  assert.equal(parseMountInfo(text.replace('shared:1 ', ''))[0]?.isShared, false);
+});
+
+for (const [title, mounts, calls] of [
+  ['on a shared /', [entry('/', { isShared: true })], []],
+  ['on a private /', [entry('/')], ['bind', 'share']],
+  [
+    'on a private disk above it',
+    [entry('/', { isShared: true }), entry('PARENT'), entry('PARENT-other', { isShared: true })],
+    ['bind', 'share'],
+  ],
+  ['on a shared disk above it', [entry('/'), entry('PARENT', { isShared: true })], []],
+  ['a private disk itself, or left by a death between the two steps', [entry('/'), entry('ROOT')], ['share']],
+  ['shared already', [entry('/'), entry('ROOT'), entry('ROOT', { isShared: true }), entry('ROOT/pods/x')], []],
+  ['with a mount inside, which would be hidden', [entry('/'), entry('ROOT/pods/x')], []],
+] as const) {
+  test(`L-008 the root folder is made a shared mount: ${title}`, async () => {
+    const { root, mounter } = await setup();
+    const place = (path: string): string => path.replace('ROOT', root).replace('PARENT', path.includes('PARENT') ? tmpdir() : '');
+    mounter.entries = mounts.map((one) => ({ ...one, mountPoint: place(one.mountPoint) }));
+    await shareFolder(root, { mounter, log: silentLogger }, options);
+    assert.deepEqual(
+      mounter.calls,
+      calls.map((call) => `${call} ${root}`),
+    );
+  });
+}
+
+test('L-008 a machine that does not let it be mounted is no reason not to start', async () => {
+  const { root, mounter } = await setup();
+  mounter.share = async () => {
+    throw new VolumeError('mount-failed', 'permission denied');
+  };
+  await shareFolder(root, { mounter, log: silentLogger }, options);
+  assert.deepEqual(mounter.calls, [`bind ${root}`]);
 });

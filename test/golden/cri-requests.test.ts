@@ -24,6 +24,7 @@ const noMounts: Mounter = {
   list: async () => [],
   mount: async () => undefined,
   bind: async () => undefined,
+  share: async () => undefined,
   unmount: async () => undefined,
 };
 

@@ -12,7 +12,6 @@ const info: PrivateContainerdInfo = {
   version: { major: 1, minor: 6, patch: 20 },
   subnet: '10.125.0.0/16',
   attached: false,
-  isRootShared: true,
   imports: [],
 };
 

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { ConfigError } from '../../std/errors.ts';
 import { findBinaries } from './binaries.ts';
-import { isRootShared, mountsBelow } from './mounts.ts';
+import { mountsBelow } from './mounts.ts';
 import { hasCapability } from './private-containerd.ts';
 import { descendantsOf, parseProcess, shimsOf } from './process-table.ts';
 
@@ -60,11 +60,6 @@ describe('mountinfo', () => {
 `;
   it('gives what is below a folder, innermost first', () => {
     assert.deepEqual(mountsBelow(text, '/run/pinpod'), ['/run/pinpod/state/a b/rootfs', '/run/pinpod/state/a b']);
-  });
-  it('tells whether / is shared', () => {
-    assert.equal(isRootShared(text), true);
-    assert.equal(isRootShared(text.replace('shared:1 ', '')), false);
-    assert.equal(isRootShared(`${text}99 21 0:9 / / rw - tmpfs over rw\n`), false);
   });
 });
 

@@ -1,33 +1,16 @@
-// Reads /proc/self/mountinfo: what is mounted below our folders, and whether Pods' mounts can spread. Pure.
-
-interface Mount {
-  readonly mountPoint: string;
-  readonly isShared: boolean;
-}
+// Reads /proc/self/mountinfo: what is mounted below our folders. Pure.
 
 /** Mount points at or below `folder`, innermost and newest first: the order to unmount them in. */
 export function mountsBelow(mountinfo: string, folder: string): readonly string[] {
-  return parse(mountinfo)
-    .map((mount) => mount.mountPoint)
+  return mountPoints(mountinfo)
     .filter((point) => point === folder || point.startsWith(`${folder}/`))
     .reverse();
 }
 
-/**
- * Whether `/` is a shared mount, as systemd makes it. If not, volume mounts with HostToContainer or Bidirectional
- * propagation fail in runc.
- */
-export function isRootShared(mountinfo: string): boolean {
-  return parse(mountinfo).findLast((mount) => mount.mountPoint === '/')?.isShared ?? false;
-}
-
-function parse(mountinfo: string): readonly Mount[] {
+function mountPoints(mountinfo: string): readonly string[] {
   return mountinfo.split('\n').flatMap((line) => {
-    const [before = ''] = line.split(' - ');
-    const fields = before.split(' ');
-    const point = fields[4];
-    if (point === undefined) return [];
-    return [{ mountPoint: unescapeOctal(point), isShared: fields.slice(6).some((field) => field.startsWith('shared:')) }];
+    const point = line.split(' ')[4];
+    return point === undefined ? [] : [unescapeOctal(point)];
   });
 }
 

@@ -20,7 +20,7 @@ import type { CallOptions, Runtime } from '../runtime.ts';
 import { type ContainerdBinaries, findBinaries } from './binaries.ts';
 import { type ContainerdPaths, type ContainerdVersion, containerdConfig, parseContainerdVersion } from './config.ts';
 import { type ImageImportDeps, type ImageStore, type ImportReport, importArchive, importImagesDir, listImages } from './images.ts';
-import { isRootShared, mountsBelow } from './mounts.ts';
+import { mountsBelow } from './mounts.ts';
 import { chooseSubnet, cniConfigList, forwardRules, gatewayAddress, isUsableSubnet, parseRoutes } from './network.ts';
 import { readProcess } from './process-table.ts';
 import { sweep } from './sweep.ts';
@@ -68,8 +68,6 @@ export interface PrivateContainerdInfo {
   readonly subnet: string;
   /** Whether it ran already. */
   readonly attached: boolean;
-  /** False where mountPropagation of volumes cannot work because `/` is not a shared mount. */
-  readonly isRootShared: boolean;
   readonly imports: readonly ImportReport[];
 }
 
@@ -170,11 +168,9 @@ export class PrivateContainerd {
       await this.#writeConfig();
       await this.#spawn(signal);
     }
-    const rootShared = isRootShared(await readFile('/proc/self/mountinfo', 'utf8'));
-    if (!rootShared) this.#deps.log.warn('mounts of this machine are private: volumes with mountPropagation will not start');
     const imports = await this.#importImages(signal);
     this.#deps.log.info('private containerd is ready', { endpoint: this.endpoint, version: formatVersion(version), subnet, attached });
-    return { endpoint: this.endpoint, version, subnet, attached, isRootShared: rootShared, imports };
+    return { endpoint: this.endpoint, version, subnet, attached, imports };
   }
 
   /**
