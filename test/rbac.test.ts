@@ -14,12 +14,11 @@ import { CertificateStore } from '../src/mirror/certificate-store.ts';
 import { EventForwarder } from '../src/mirror/event-forwarder.ts';
 import { MirrorPods } from '../src/mirror/mirror-pods.ts';
 import { NodeLease } from '../src/mirror/node-lease.ts';
-import type { NodeFacts } from '../src/mirror/node-object.ts';
 import { NodeRegistration } from '../src/mirror/node-registration.ts';
 import { Reflector } from '../src/mirror/reflector.ts';
 import { TaskGroup } from '../src/std/async.ts';
 import type { SeenRequest } from './support/kube-api-double.ts';
-import { apiWorld, nodeName, quiesce, runningStatus, staticPod, until } from './support/mirror-fixtures.ts';
+import { apiWorld, buildNodeFacts, nodeName, quiesce, runningStatus, staticPod, until } from './support/mirror-fixtures.ts';
 
 interface Role {
   readonly kind: string;
@@ -55,28 +54,6 @@ function permissionOf({ method, path: url, query }: SeenRequest): string {
   return `${scope} ${group}/${resource}${subresource === undefined ? '' : `/${subresource}`} ${verb}`;
 }
 
-const facts: NodeFacts = {
-  addresses: [],
-  capacity: {},
-  allocatable: {},
-  nodeInfo: {
-    architecture: '',
-    bootID: '',
-    containerRuntimeVersion: '',
-    kernelVersion: '',
-    kubeProxyVersion: '',
-    kubeletVersion: '',
-    machineID: '',
-    operatingSystem: '',
-    osImage: '',
-    systemUUID: '',
-  },
-  agentPort: 10250,
-  images: [],
-  pressure: { memory: false, disk: false, pid: false },
-  readyProblems: [],
-};
-
 test('S-354: deploy/rbac.yaml grants what the agent asks for, and nothing else', async (t) => {
   const w = apiWorld();
   const dir = await mkdtemp(path.join(tmpdir(), 'pinpod-rbac-'));
@@ -103,7 +80,13 @@ test('S-354: deploy/rbac.yaml grants what the agent asks for, and nothing else',
       statusUpdateFrequencyMs: 10_000,
       statusReportFrequencyMs: 300_000,
     },
-    { ...w.deps, facts: { read: async () => facts, subscribe: () => () => undefined }, events: w.sink, node, learn: (n) => nodes.learn(n) },
+    {
+      ...w.deps,
+      facts: { read: async () => buildNodeFacts(), subscribe: () => () => undefined },
+      events: w.sink,
+      node,
+      learn: (n) => nodes.learn(n),
+    },
   ).start(group);
   new NodeLease({ nodeName, durationSeconds: 40 }, { ...w.deps, node }).start(group);
   new MirrorPods({ nodeName }, { ...w.deps, status: w.status, node, isOrphan: () => true }).start(group);

@@ -3,33 +3,21 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { apiWorld, evenRandom, nodeName, quiesce, runningStatus, staticPod, until } from '../../test/support/mirror-fixtures.ts';
+import {
+  apiWorld,
+  buildNodeFacts,
+  evenRandom,
+  nodeName,
+  quiesce,
+  runningStatus,
+  staticPod,
+  until,
+} from '../../test/support/mirror-fixtures.ts';
 import { silentLogger } from '../std/log.ts';
 import { noMetrics } from '../std/metrics.ts';
 import { ClusterMode } from './cluster-mode.ts';
-import type { NodeFacts } from './node-object.ts';
 
-const facts: NodeFacts = {
-  addresses: [{ type: 'InternalIP', address: '192.0.2.1' }],
-  capacity: { cpu: '4', memory: '8000Ki', pods: '110', 'ephemeral-storage': '1Gi' },
-  allocatable: { cpu: '4', memory: '7000Ki', pods: '110' },
-  nodeInfo: {
-    architecture: 'amd64',
-    bootID: 'b',
-    containerRuntimeVersion: 'containerd://2.0.0',
-    kernelVersion: '6',
-    kubeProxyVersion: '',
-    kubeletVersion: 'v1.36.2',
-    machineID: 'm',
-    operatingSystem: 'linux',
-    osImage: 'Debian',
-    systemUUID: 's',
-  },
-  agentPort: 10250,
-  images: [],
-  pressure: { memory: false, disk: false, pid: false },
-  readyProblems: [],
-};
+const facts = buildNodeFacts();
 
 async function setUp(t: TestContext) {
   const world = apiWorld();

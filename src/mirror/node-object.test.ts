@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { buildNodeFacts } from '../../test/support/mirror-fixtures.ts';
 import { nodeAddresses } from './node-address.ts';
-import { adoptionPatch, type NodeFacts, type NodeOptions, newNode, nodeConditions, nodeStatus, nodeStatusPatch } from './node-object.ts';
+import { adoptionPatch, type NodeOptions, newNode, nodeConditions, nodeStatus, nodeStatusPatch } from './node-object.ts';
 
 const options: NodeOptions = {
   nodeName: 'node-1',
@@ -11,32 +12,14 @@ const options: NodeOptions = {
   maxImages: 2,
 };
 
-const facts: NodeFacts = {
-  addresses: [{ type: 'InternalIP', address: '192.0.2.1' }],
-  capacity: { cpu: '4', memory: '8000Ki', pods: '110', 'ephemeral-storage': '1Gi' },
-  allocatable: { cpu: '4', memory: '7000Ki', pods: '110' },
-  nodeInfo: {
-    architecture: 'amd64',
-    bootID: 'b',
-    containerRuntimeVersion: 'containerd://2.0.0',
-    kernelVersion: '6',
-    kubeProxyVersion: '',
-    kubeletVersion: 'v1.36.2',
-    machineID: 'm',
-    operatingSystem: 'linux',
-    osImage: 'Debian',
-    systemUUID: 's',
-  },
-  agentPort: 10250,
+const facts = buildNodeFacts({
   images: [
     { names: ['small:1'], sizeBytes: 1 },
     { names: ['big:1', 'big@sha256:1'], sizeBytes: 100 },
     { names: ['mid:1'], sizeBytes: 10 },
   ],
   runtimeHandlers: [{ name: 'runc' }, { name: '' }],
-  pressure: { memory: false, disk: false, pid: false },
-  readyProblems: [],
-};
+});
 
 test('S-359, S-362, S-363, S-366: what is registered', () => {
   const node = newNode(options, {});

@@ -1,36 +1,18 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import { apiWorld, evenRandom, nodeName, quiesce, until } from '../../test/support/mirror-fixtures.ts';
+import { apiWorld, buildNodeFacts, evenRandom, nodeName, quiesce, until } from '../../test/support/mirror-fixtures.ts';
 import type { Node } from '../api/gen/kubernetes.ts';
 import { TaskGroup } from '../std/async.ts';
 import { NodeLease } from './node-lease.ts';
 import type { NodeFacts } from './node-object.ts';
 import { NodeRegistration, type NodeRegistrationOptions } from './node-registration.ts';
 
-const baseFacts: NodeFacts = {
+const baseFacts = buildNodeFacts({
   addresses: [
     { type: 'InternalIP', address: '192.0.2.1' },
     { type: 'InternalIP', address: '2001:db8::1' },
   ],
-  capacity: { cpu: '4', memory: '8000Ki', pods: '110', 'ephemeral-storage': '1Gi' },
-  allocatable: { cpu: '4', memory: '7000Ki', pods: '110' },
-  nodeInfo: {
-    architecture: 'amd64',
-    bootID: 'b',
-    containerRuntimeVersion: 'containerd://2.0.0',
-    kernelVersion: '6',
-    kubeProxyVersion: '',
-    kubeletVersion: 'v1.36.2',
-    machineID: 'm',
-    operatingSystem: 'linux',
-    osImage: 'Debian',
-    systemUUID: 's',
-  },
-  agentPort: 10250,
-  images: [],
-  pressure: { memory: false, disk: false, pid: false },
-  readyProblems: [],
-};
+});
 
 function setUp(t: TestContext, options: Partial<NodeRegistrationOptions> = {}) {
   const world = apiWorld();

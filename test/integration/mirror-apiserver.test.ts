@@ -4,14 +4,13 @@ import { type TestContext, test } from 'node:test';
 import type { Pod } from '../../src/api/pod.ts';
 import { ClusterMode } from '../../src/mirror/cluster-mode.ts';
 import { paths } from '../../src/mirror/kube-api.ts';
-import type { NodeFacts } from '../../src/mirror/node-object.ts';
 import { StatusStore } from '../../src/status/status-store.ts';
 import { systemClock } from '../../src/std/clock.ts';
 import { silentLogger } from '../../src/std/log.ts';
 import { noMetrics } from '../../src/std/metrics.ts';
 import { systemRandom } from '../../src/std/random.ts';
 import { type Envtest, envtestMissing, read, startEnvtest, untilObject } from '../support/envtest.ts';
-import { nodeName, runningStatus, staticPod } from '../support/mirror-fixtures.ts';
+import { buildNodeFacts, nodeName, runningStatus, staticPod } from '../support/mirror-fixtures.ts';
 
 const missing = envtestMissing();
 if (missing !== undefined) console.error(`SKIPPED: ${missing}`);
@@ -19,31 +18,15 @@ const options = missing === undefined ? { timeout: 110_000 } : { skip: missing }
 
 const { signal } = new AbortController();
 
-const facts: NodeFacts = {
+const facts = buildNodeFacts({
   addresses: [
     { type: 'InternalIP', address: '192.0.2.1' },
     { type: 'InternalIP', address: '2001:db8::1' },
     { type: 'Hostname', address: nodeName },
   ],
-  capacity: { cpu: '4', memory: '8000Ki', pods: '110', 'ephemeral-storage': '1Gi' },
   allocatable: { cpu: '4', memory: '7000Ki', pods: '110', 'ephemeral-storage': '1Gi' },
-  nodeInfo: {
-    architecture: 'amd64',
-    bootID: 'b',
-    containerRuntimeVersion: 'containerd://2.0.0',
-    kernelVersion: '6',
-    kubeProxyVersion: '',
-    kubeletVersion: 'v1.36.2',
-    machineID: 'm',
-    operatingSystem: 'linux',
-    osImage: 'Debian',
-    systemUUID: 's',
-  },
-  agentPort: 10250,
   images: [{ names: ['a@sha256:1', 'a:1'], sizeBytes: 1 }],
-  pressure: { memory: false, disk: false, pid: false },
-  readyProblems: [],
-};
+});
 
 async function join(t: TestContext, env: Envtest) {
   const status = new StatusStore({ clock: systemClock });

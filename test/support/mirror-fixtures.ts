@@ -4,6 +4,7 @@ import type { PodStatus } from '../../src/api/gen/kubernetes.ts';
 import type { Pod } from '../../src/api/pod.ts';
 import { ApiGate } from '../../src/mirror/api-gate.ts';
 import { FaultBook } from '../../src/mirror/faults.ts';
+import type { NodeFacts } from '../../src/mirror/node-object.ts';
 import { StatusStore } from '../../src/status/status-store.ts';
 import { silentLogger } from '../../src/std/log.ts';
 import { noMetrics } from '../../src/std/metrics.ts';
@@ -11,6 +12,32 @@ import { FakeClock } from './fake-clock.ts';
 import { KubeApiDouble } from './kube-api-double.ts';
 
 export const nodeName = 'node-1';
+
+/** A node with room and nothing amiss. */
+export function buildNodeFacts(overrides: Partial<NodeFacts> = {}): NodeFacts {
+  return {
+    addresses: [{ type: 'InternalIP', address: '192.0.2.1' }],
+    capacity: { cpu: '4', memory: '8000Ki', pods: '110', 'ephemeral-storage': '1Gi' },
+    allocatable: { cpu: '4', memory: '7000Ki', pods: '110' },
+    nodeInfo: {
+      architecture: 'amd64',
+      bootID: 'b',
+      containerRuntimeVersion: 'containerd://2.0.0',
+      kernelVersion: '6',
+      kubeProxyVersion: '',
+      kubeletVersion: 'v1.36.2',
+      machineID: 'm',
+      operatingSystem: 'linux',
+      osImage: 'Debian',
+      systemUUID: 's',
+    },
+    agentPort: 10250,
+    images: [],
+    pressure: { memory: false, disk: false, pid: false },
+    readyProblems: [],
+    ...overrides,
+  };
+}
 
 export function staticPod(
   uid: string,
