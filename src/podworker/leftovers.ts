@@ -21,6 +21,8 @@ export interface LeftoversDeps {
   readonly logger: Logger;
 }
 
+/** An agent that died left them, so the first look is soon: one that keeps dying must not heap them up. */
+const firstLookMs = 2_000;
 const periodMs = 60_000;
 
 export class Leftovers {
@@ -32,10 +34,10 @@ export class Leftovers {
     this.#deps = deps;
   }
 
-  /** Looks every minute until the signal aborts; failures are logged, not thrown. */
+  /** Looks soon and then every minute until the signal aborts; failures are logged, not thrown. */
   async run({ signal }: CallOptions): Promise<void> {
-    for (;;) {
-      await this.#deps.clock.sleep(periodMs, signal);
+    for (let waitMs = firstLookMs; ; waitMs = periodMs) {
+      await this.#deps.clock.sleep(waitMs, signal);
       try {
         await this.collect({ signal });
       } catch (error) {

@@ -571,6 +571,19 @@ test('what a Pod without a sandbox left goes, too, when its manifest went while 
     assert.deepEqual(await m.remains(), []);
   }));
 
+test('an agent that dies again and again leaves no heap of leftovers: they go soon after the start (L-069, L-337)', () =>
+  onMachine({}, async (m) => {
+    for (const uid of ['uid-1', 'uid-2', 'uid-3']) {
+      m.runtime.failNext('runPodSandbox');
+      await m.apply(staticPod(uid));
+      await m.crash();
+      m.desired.clear();
+      await m.start();
+      await m.advance(3_000);
+      assert.deepEqual([[...m.volumes], [...m.cgroups]], [[], []]);
+    }
+  }));
+
 test('a manifest that comes back while its leftovers are removed waits for that (P8, L-312)', () =>
   onMachine({}, async (m) => {
     m.volumes.add('uid-1');
