@@ -38,7 +38,7 @@ import type { RuntimeConnection } from './connect-runtime.ts';
 import { maxPids, realHost } from './host.ts';
 import { admissionMetrics, NodeAdmission } from './node-admission.ts';
 import { allocatable, type NodeFactsReader, podTasks } from './node-facts.ts';
-import { observePods } from './pod-metrics.ts';
+import { observePods, workerMetrics } from './pod-metrics.ts';
 import { RuntimeState } from './runtime-state.ts';
 
 export interface PodEngineOptions {
@@ -159,6 +159,7 @@ export async function createPodEngine(options: PodEngineOptions, deps: PodEngine
       admit: (pod, active) => admission.admit(pod, active),
       mayReturn: (reason) => admission.mayReturn(reason),
       ...admissionMetrics(deps.metrics),
+      ...workerMetrics(deps.metrics),
       disruptions: new Disruptions({
         file: jsonStateFile({ path: path.join(config.rootDir, 'disrupted.json'), maxBytes: 1 << 20 }, { log: logger }),
         logger,

@@ -2,6 +2,7 @@
 // H-378).
 import type { ContainerStatus } from '../api/gen/kubernetes.ts';
 import { annotationKeys } from '../api/pod.ts';
+import type { PodWorkerDeps } from '../podworker/pod-worker.ts';
 import type { PodView, StatusView } from '../status/status-store.ts';
 import { type Clock, fromRfc3339 } from '../std/clock.ts';
 import type { Metrics } from '../std/metrics.ts';
@@ -12,6 +13,17 @@ const configs = ['desired', 'orphan', 'runtime_only'] as const;
 const statics = ['', 'true', 'unknown'] as const;
 /** Of so many Pods that are gone is remembered that they were here. */
 const maxRemembered = 1_000;
+
+/** H-369: how long a Pod's worker had something to do. */
+export function workerMetrics(metrics: Metrics): Pick<PodWorkerDeps, 'onSettled'> {
+  const durations = metrics.histogram({
+    name: 'kubelet_pod_worker_duration_seconds',
+    help: '[ALPHA] From finding something to do for a Pod until nothing was left to do, by what it was about',
+    labels: ['operation_type'],
+    buckets: defaultBuckets,
+  });
+  return { onSettled: (kind, durationMs) => durations.observe(durationMs / 1000, { operation_type: kind }) };
+}
 
 /** Declares and observes until the function it returns is called. */
 export function observePods(metrics: Metrics, status: StatusView, clock: Clock): () => void {
@@ -30,6 +42,7 @@ export function observePods(metrics: Metrics, status: StatusView, clock: Clock):
     help: '[ALPHA] Pods that came back with the UID they had before they were removed',
     labels: ['static'],
   });
+  for (const isStatic of ['', 'true']) restarted.inc({ static: isStatic }, 0);
   const orphaned = metrics.counter({
     name: 'kubelet_orphaned_runtime_pods_total',
     help: '[ALPHA] Pods found in the runtime that nobody wanted',

@@ -20,6 +20,7 @@ function world(options: FakeRuntimeOptions & PlegOptions = {}) {
   const changes: string[] = [];
   const counted: string[] = [];
   const gauges: Record<string, number> = {};
+  const latencies: number[] = [];
   let recoveries = 0;
   const pleg = new Pleg(options, {
     runtime,
@@ -29,6 +30,10 @@ function world(options: FakeRuntimeOptions & PlegOptions = {}) {
       ...noMetrics,
       counter: ({ name }) => ({
         inc: () => void counted.push(name.replace('kubelet_evented_pleg_connection_', '')),
+        remove: () => undefined,
+      }),
+      histogram: ({ name }) => ({
+        observe: (value) => void (name === 'kubelet_evented_pleg_connection_latency_seconds' && latencies.push(value)),
         remove: () => undefined,
       }),
       gauge: ({ name }) => ({
@@ -53,6 +58,7 @@ function world(options: FakeRuntimeOptions & PlegOptions = {}) {
       return [...new Set(changes.splice(0))];
     },
     counted,
+    latencies,
     gauges,
     recoveries: () => recoveries,
     relists: () => runtime.calls.filter(({ method, args }) => method === 'listPodSandboxes' && args.length === 0).length,
@@ -115,6 +121,17 @@ describe('Pleg with events', () => {
       await w.runtime.removePodSandbox(sandboxId, w.o);
       await w.pleg.observe('a', w.o);
       assert.deepEqual([w.gauges['running_pods'], w.gauges['running'], w.gauges['exited']], [1, 1, 0]);
+    });
+  });
+
+  it('tells how late an event came, of those that say when they were made (H-386)', async () => {
+    const w = world();
+    await w.running(async () => {
+      const { containerId } = await w.pod('a');
+      const now = w.clock.now();
+      for (const createdAt of [now - 250, undefined, now + 5]) w.runtime.emitEvent({ podUid: 'a', containerId, createdAt });
+      await settle();
+      assert.deepEqual(w.latencies.slice(-2), [0.25, 0]);
     });
   });
 

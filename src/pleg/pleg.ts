@@ -63,7 +63,7 @@ export class Pleg {
   readonly #podDuration: Histogram;
   readonly #runningPods: Gauge;
   readonly #runningContainers: Gauge;
-  readonly #streams: { readonly opened: Counter; readonly broken: Counter };
+  readonly #streams: { readonly opened: Counter; readonly broken: Counter; readonly latency: Histogram };
   /** How many containers are in each state, and how many Pods have a sandbox that is ready (H-361, H-362). */
   readonly #states = new Map<string, number>();
   #readyPods = 0;
@@ -88,23 +88,38 @@ export class Pleg {
     this.#unhealthyAfterMs = options.unhealthyAfterMs ?? 180_000;
     this.#deps = deps;
     const { metrics } = deps;
-    this.#duration = metrics.histogram({ name: 'kubelet_pleg_relist_duration_seconds', help: 'Duration of a relist.' });
-    this.#interval = metrics.histogram({ name: 'kubelet_pleg_relist_interval_seconds', help: 'Time between the starts of two relists.' });
-    this.#lastSeen = metrics.gauge({ name: 'kubelet_pleg_last_seen_seconds', help: 'Unix time of the last good relist.' });
-    this.#podDuration = metrics.histogram({ name: 'kubelet_pleg_pod_relist_duration_seconds', help: 'Duration of a look at one Pod.' });
-    this.#runningPods = metrics.gauge({ name: 'kubelet_running_pods', help: 'Pods with a running sandbox.' });
+    this.#duration = metrics.histogram({ name: 'kubelet_pleg_relist_duration_seconds', help: '[ALPHA] Duration of a relist' });
+    this.#interval = metrics.histogram({
+      name: 'kubelet_pleg_relist_interval_seconds',
+      help: '[ALPHA] Time between the starts of two relists',
+    });
+    this.#lastSeen = metrics.gauge({ name: 'kubelet_pleg_last_seen_seconds', help: '[ALPHA] Unix time of the last good relist' });
+    this.#podDuration = metrics.histogram({
+      name: 'kubelet_pleg_pod_relist_duration_seconds',
+      help: '[ALPHA] Duration of a look at one Pod',
+    });
+    this.#runningPods = metrics.gauge({ name: 'kubelet_running_pods', help: '[ALPHA] Pods with a running sandbox' });
     this.#runningContainers = metrics.gauge({
       name: 'kubelet_running_containers',
-      help: 'Containers by state.',
+      help: '[ALPHA] Containers by state',
       labels: ['container_state'],
     });
     this.#streams = {
       opened: metrics.counter({
         name: 'kubelet_evented_pleg_connection_success_count',
-        help: 'Event streams of the runtime that were opened.',
+        help: '[ALPHA] Event streams of the runtime that were opened',
       }),
-      broken: metrics.counter({ name: 'kubelet_evented_pleg_connection_error_count', help: 'Event streams of the runtime that broke.' }),
+      broken: metrics.counter({
+        name: 'kubelet_evented_pleg_connection_error_count',
+        help: '[ALPHA] Event streams of the runtime that broke',
+      }),
+      latency: metrics.histogram({
+        name: 'kubelet_evented_pleg_connection_latency_seconds',
+        help: '[ALPHA] From the making of an event by the runtime until it was read',
+      }),
     };
+    // H-384. Events only wake a worker, and wake-ups of one Pod become one: there is no queue that could be full.
+    metrics.counter({ name: 'kubelet_pleg_discard_events', help: '[ALPHA] Events that were dropped; pinpod drops none' });
     this.#firstRelist = new Promise((resolve) => {
       this.#relisted = resolve;
     });
@@ -264,7 +279,8 @@ export class Pleg {
     }
   }
 
-  #handle({ podUid, containerId }: RuntimeEvent): void {
+  #handle({ podUid, containerId, createdAt }: RuntimeEvent): void {
+    if (createdAt !== undefined) this.#streams.latency.observe(Math.max(0, this.#deps.clock.now() - createdAt) / 1000);
     const uid = podUid ?? this.#podOf.get(containerId);
     if (uid === undefined) {
       this.#requestRelist(unknownIdDelayMs);

@@ -10,6 +10,7 @@ import type { Action } from '../pod/action.ts';
 import type { ActionOutcome } from '../pod/memory.ts';
 import { RuntimeError } from '../std/errors.ts';
 import { silentLogger } from '../std/log.ts';
+import { noMetrics } from '../std/metrics.ts';
 import { ContainerLogLinks } from './container-log-links.ts';
 import { type ExecutorDeps, PodExecutor } from './execute.ts';
 import { HookRunner } from './hooks.ts';
@@ -65,7 +66,7 @@ function setUp(spec: Partial<PodSpec> = {}, annotations: Record<string, string> 
       endResize: async () => undefined,
       remove: async () => undefined,
     },
-    hooks: new HookRunner({ runtime, clock, events, logger: silentLogger }),
+    hooks: new HookRunner({ runtime, clock, events, logger: silentLogger, metrics: noMetrics }),
     logs: new Logs({ root: '/nowhere', owner: 'test' }),
     links: new Links({ folder: '/nowhere', podLogsDir: '/nowhere' }, { logger: silentLogger }),
     records: { removeContainer: async () => undefined },

@@ -10,6 +10,7 @@ import type { ExecResult } from '../runtime/runtime.ts';
 import { raceSignal, Superseded } from '../std/async.ts';
 import { RuntimeError } from '../std/errors.ts';
 import { silentLogger } from '../std/log.ts';
+import { type Metrics, noMetrics } from '../std/metrics.ts';
 import { type HookRequest, HookRunner } from './hooks.ts';
 
 const servers: Server[] = [];
@@ -33,6 +34,8 @@ function setUp(exec: (command: readonly string[], signal: AbortSignal) => Promis
   const clock = new FakeClock();
   const events = new RecordedEvents();
   const calls: unknown[] = [];
+  const counts: string[] = [];
+  const metrics: Metrics = { ...noMetrics, counter: ({ name }) => ({ inc: () => counts.push(name), remove: () => undefined }) };
   const runner = new HookRunner({
     runtime: {
       execSync: (request, { signal }) => {
@@ -43,8 +46,9 @@ function setUp(exec: (command: readonly string[], signal: AbortSignal) => Promis
     clock,
     events,
     logger: silentLogger,
+    metrics,
   });
-  return { clock, events, calls, runner };
+  return { clock, events, calls, counts, runner };
 }
 
 function result(exitCode: number, stdout = '', stderr = ''): ExecResult {
@@ -119,9 +123,9 @@ test('httpGet fails without an answer, an address or a port (L-412, L-426)', asy
   }
 });
 
-test('https answered in plain HTTP is tried again without credentials (C-296, L-427)', async () => {
+test('https answered in plain HTTP is tried again without credentials, and counted (C-296, L-427, H-398)', async () => {
   const { port, requests } = await serve(200);
-  const { runner, events } = setUp();
+  const { runner, events, counts } = setUp();
   const httpHeaders = [
     { name: 'Authorization', value: 'Bearer secret' },
     { name: 'X-Kept', value: 'yes' },
@@ -137,19 +141,22 @@ test('https answered in plain HTTP is tried again without credentials (C-296, L-
   assert.deepEqual(events.take(), [
     `Warning LifecycleHTTPFallback: request to HTTPS lifecycle hook 127.0.0.1:${port} got HTTP response, retry with HTTP succeeded`,
   ]);
+  assert.deepEqual(counts, ['kubelet_lifecycle_handler_http_fallbacks_total']);
 });
 
-test('sleep takes its seconds, and no longer than the grace (C-280, L-428, L-437)', async () => {
-  const { clock, runner, events } = setUp();
+test('sleep takes its seconds, and no longer than the grace, which is counted (C-280, L-428, L-437, H-398)', async () => {
+  const { clock, runner, events, counts } = setUp();
   const done = runner.preStop({ ...request({ sleep: { seconds: 3 } }), timeoutSeconds: 10 }, { signal });
   await settle();
   await clock.advance(3000);
   assert.deepEqual(await done, { kind: 'done' });
+  assert.deepEqual(counts, []);
 
   const late = runner.preStop({ ...request({ sleep: { seconds: 30 } }), timeoutSeconds: 10 }, { signal });
   await settle();
   await clock.advance(10_000);
   assert.deepEqual(await late, { kind: 'timedOut' });
+  assert.deepEqual(counts, ['kubelet_sleep_action_terminated_early_total']);
   assert.equal(clock.sleeping, 0);
   assert.deepEqual(events.take(), []);
 });

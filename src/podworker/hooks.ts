@@ -12,6 +12,7 @@ import { withDeadline } from '../std/deadline.ts';
 import { messageOf } from '../std/errors.ts';
 import { HttpGetError, hostPort, httpGet } from '../std/http-get.ts';
 import type { Logger } from '../std/log.ts';
+import type { Counter, Metrics } from '../std/metrics.ts';
 
 export interface HookRequest {
   readonly pod: Pod;
@@ -43,6 +44,7 @@ export interface HookRunnerDeps {
   readonly clock: Clock;
   readonly events: EventSink;
   readonly logger: Logger;
+  readonly metrics: Metrics;
 }
 
 const userAgent = 'kube-lifecycle/1.36';
@@ -52,9 +54,20 @@ type Outcome = { readonly kind: 'done' } | { readonly kind: 'failed'; readonly m
 
 export class HookRunner {
   readonly #deps: HookRunnerDeps;
+  readonly #fallbacks: Counter;
+  readonly #sleepsCutShort: Counter;
 
   constructor(deps: HookRunnerDeps) {
     this.#deps = deps;
+    // H-398.
+    this.#fallbacks = deps.metrics.counter({
+      name: 'kubelet_lifecycle_handler_http_fallbacks_total',
+      help: '[ALPHA] Hooks for HTTPS that succeeded over plain HTTP',
+    });
+    this.#sleepsCutShort = deps.metrics.counter({
+      name: 'kubelet_sleep_action_terminated_early_total',
+      help: '[ALPHA] Sleeping hooks that were ended before their time',
+    });
   }
 
   /**
@@ -79,6 +92,7 @@ export class HookRunner {
     } catch (error) {
       signal.throwIfAborted();
       if (!(error instanceof Deadline)) throw error;
+      if (request.handler.sleep !== undefined) this.#sleepsCutShort.inc();
       this.#deps.logger.info('a preStop hook did not end within the grace period', {
         pod: formatPod(request.pod),
         container: request.container.name,
@@ -147,6 +161,7 @@ export class HookRunner {
       signal.throwIfAborted();
       return fail(messageOf(error));
     }
+    this.#fallbacks.inc();
     const address = hostPort(target.host, target.port);
     this.#record(
       request,

@@ -4,6 +4,7 @@ import type { CallOptions } from '../runtime/runtime.ts';
 import type { Clock } from '../std/clock.ts';
 import { messageOf } from '../std/errors.ts';
 import type { Logger } from '../std/log.ts';
+import type { Gauge, Metrics } from '../std/metrics.ts';
 
 export interface LeftoversDeps {
   readonly volumes: {
@@ -19,6 +20,7 @@ export interface LeftoversDeps {
   readonly whileUnknown: (podUid: string, work: () => Promise<void>) => Promise<boolean>;
   readonly clock: Clock;
   readonly logger: Logger;
+  readonly metrics: Metrics;
 }
 
 /** An agent that died left them, so the first look is soon: one that keeps dying must not heap them up. */
@@ -29,9 +31,20 @@ export class Leftovers {
   readonly #deps: LeftoversDeps;
   /** What was complained of last; the same is not said every minute. */
   #told = '';
+  readonly #cleaned: Gauge;
+  readonly #stuck: Gauge;
 
   constructor(deps: LeftoversDeps) {
     this.#deps = deps;
+    // H-404.
+    this.#cleaned = deps.metrics.gauge({
+      name: 'kubelet_orphan_pod_cleaned_volumes',
+      help: '[ALPHA] Pods whose leftovers were removed in the last sweep',
+    });
+    this.#stuck = deps.metrics.gauge({
+      name: 'kubelet_orphan_pod_cleaned_volumes_errors',
+      help: '[ALPHA] Pods whose leftovers could not be removed in the last sweep',
+    });
   }
 
   /** Looks soon and then every minute until the signal aborts; failures are logged, not thrown. */
@@ -52,15 +65,19 @@ export class Leftovers {
     const { cgroups, logger, volumes, whileUnknown } = this.#deps;
     await volumes.finishRemovals({ signal });
     const complaints: string[] = [];
+    let cleaned = 0;
     for (const uid of await volumes.podUids()) {
       await whileUnknown(uid, async () => {
         const complaint = await volumes.removeOrphan(uid, { signal });
         if (complaint === undefined) {
           await cgroups.remove(uid, { signal });
+          cleaned++;
           logger.info('removed what a pod had left', { podUID: uid });
         } else complaints.push(complaint);
       });
     }
+    this.#cleaned.set(cleaned);
+    this.#stuck.set(complaints.length);
     const complaint = complaints.join('\n');
     if (complaint !== this.#told && complaint !== '') logger.warn('folders of pods that are gone stay', { error: complaint });
     this.#told = complaint;

@@ -57,6 +57,7 @@ function setUp() {
   const actions: Question<Action, ActionOutcome>[] = [];
   /** `syncFrequency`, which a reload may change. */
   const resync = { ms: 60_000 };
+  const settled: (readonly [kind: string, ms: number])[] = [];
   const worker = new PodWorker(buildPod({ restartPolicy: 'Always' }), {
     observe: (uid, { signal }) => raceSignal(ask(observations, uid), signal),
     executor: { execute: (action, { signal }) => raceSignal(ask(actions, action), signal) },
@@ -67,6 +68,7 @@ function setUp() {
     lastStatus: { load: async () => undefined, save: async () => undefined, forget: async () => undefined },
     readTerminationMessage: async () => '',
     publish: () => undefined,
+    onSettled: (kind, ms) => settled.push([kind, ms]),
     events: new RecordedEvents(),
     clock,
     logger: silentLogger,
@@ -76,11 +78,12 @@ function setUp() {
     assert.ok(first, 'nothing was asked');
     return first;
   };
-  return { clock, worker, resync, observations, actions, observation: () => next(observations), action: () => next(actions) };
+  return { clock, worker, resync, settled, observations, actions, observation: () => next(observations), action: () => next(actions) };
 }
 
 const nothing = observedPod({ sandboxes: [] });
 const done: ActionOutcome = { kind: 'done' };
+const failed = (retryAt: number): ActionOutcome => ({ kind: 'failed', message: 'no', retryAt });
 
 test('an observation that was begun before a deed ended is not acted on (L-040, L-107)', () =>
   working(async ({ worker, observations, actions, observation, action }) => {
@@ -105,6 +108,30 @@ test('an observation that was begun before a deed ended is not acted on (L-040, 
       ['CreateContainer'],
     );
     assert.deepEqual(observations, []);
+  }));
+
+test('how long there is something to do is told, and what about (H-369)', () =>
+  working(async ({ clock, worker, settled, observation, actions, action }) => {
+    await observation().answer(nothing);
+    await action().answer({ kind: 'done', imageRef: 'sha256:1' });
+    for (let i = 0; i < 2; i++) await action().answer(done);
+    await clock.advance(700);
+    assert.deepEqual([actions.length, settled], [1, []], 'the sandbox is being made');
+    await action().answer(failed(clock.now() + 30_000));
+    await observation().answer(nothing);
+    assert.deepEqual(settled, [['create', 700]], 'it waits until it may try again');
+    worker.wake();
+    await settle();
+    await clock.advance(300);
+    await observation().answer(nothing);
+    assert.deepEqual(settled.slice(1), [['sync', 300]]);
+    worker.update(buildPod({ restartPolicy: 'Always', priority: 7 }));
+    await settle();
+    await observation().answer(nothing);
+    const volumes = action();
+    assert.deepEqual([volumes.asked.type, settled.length], ['SetUpVolumes', 2]);
+    await volumes.answer(done);
+    assert.equal(settled.at(-1)?.[0], 'update');
   }));
 
 test('what was seen is good enough after deeds that change nothing to be seen, for a second and until there is news (L-107)', () =>

@@ -38,10 +38,15 @@ export interface PodWorkerDeps {
   readonly publish: (pod: Pod, status: PodStatus, work: PodWorkState) => void;
   /** Called for each action that ended; for metrics. */
   readonly onOutcome?: (action: Action, outcome: ActionOutcome, durationMs: number) => void;
+  /** Called when nothing is left to do for now, with how long it took since there was something; for metrics. */
+  readonly onSettled?: (kind: WorkKind, durationMs: number) => void;
   readonly events: EventSink;
   readonly clock: Clock;
   readonly logger: Logger;
 }
+
+/** What a stretch of work is about: the first one of a Pod, one for a changed manifest, any other; or the Pod's end. */
+export type WorkKind = 'create' | 'update' | 'sync' | 'terminating' | 'terminated';
 
 interface Running {
   readonly cancel: () => void;
@@ -75,6 +80,9 @@ export class PodWorker {
   /** Counts what may have changed outside: an observation begun before one of them has to be made again. */
   #news = 0;
   #observation: { readonly observed: ObservedPod; readonly at: Instant; readonly news: number } | undefined;
+  /** Since when there is something to do, and what about. */
+  #busy: { readonly kind: WorkKind; readonly since: Instant } | undefined;
+  #next: 'create' | 'update' | 'sync' = 'create';
   #isAwake = true;
   #wakeUp: () => void = () => undefined;
   #notes: readonly PlanNote[] = [];
@@ -128,6 +136,7 @@ export class PodWorker {
     const isOld = JSON.stringify([pod, pending]) === JSON.stringify([this.#pod, this.#memory.resizePending]);
     this.#pod = pod;
     if (isOld) return;
+    if (this.#next === 'sync') this.#next = 'update';
     // Files of volumes follow the manifest; a set-up under way is for the old one.
     this.#memory = { ...this.#memory, volumesReady: false, resizePending: pending };
     this.#running.get(actionKey({ type: 'SetUpVolumes' }))?.cancel();
@@ -203,6 +212,10 @@ export class PodWorker {
   /** One observation and what follows from it. Answers when to look again. */
   async #round(signal: AbortSignal): Promise<Instant> {
     const { clock, logger } = this.#deps;
+    this.#busy ??= {
+      kind: this.#work.state === 'sync' ? this.#next : this.#work.state === 'terminating' ? 'terminating' : 'terminated',
+      since: clock.now(),
+    };
     const ends = this.#ends;
     let observed: ObservedPod;
     try {
@@ -218,7 +231,14 @@ export class PodWorker {
     const plan = this.#plan(observed);
     const next = this.#follow(plan, signal);
     this.#keep(plan);
+    if (this.#running.size === 0) this.#settle(this.#busy);
     return next;
+  }
+
+  #settle({ kind, since }: { readonly kind: WorkKind; readonly since: Instant }): void {
+    this.#busy = undefined;
+    if (kind === this.#next) this.#next = 'sync';
+    this.#deps.onSettled?.(kind, this.#deps.clock.now() - since);
   }
 
   /** What was seen a moment ago is good enough when nothing but ourselves has done anything since (isUnseen). */

@@ -15,15 +15,15 @@ const operationBuckets = Array.from({ length: 14 }, (_, n) => 0.005 * 2.5 ** n);
 export function withMetrics(runtime: Runtime, deps: { readonly metrics: Metrics; readonly clock: Clock }): Runtime {
   const { metrics, clock } = deps;
   const labels = ['operation_type'];
-  const total = metrics.counter({ name: 'kubelet_runtime_operations_total', help: 'Calls to the container runtime.', labels });
+  const total = metrics.counter({ name: 'kubelet_runtime_operations_total', help: '[ALPHA] Calls to the container runtime', labels });
   const errors = metrics.counter({
     name: 'kubelet_runtime_operations_errors_total',
-    help: 'Failed calls to the container runtime.',
+    help: '[ALPHA] Failed calls to the container runtime',
     labels,
   });
   const duration = metrics.histogram({
     name: 'kubelet_runtime_operations_duration_seconds',
-    help: 'Duration of calls to the container runtime.',
+    help: '[ALPHA] Duration of calls to the container runtime',
     labels,
     buckets: operationBuckets,
   });

@@ -121,6 +121,8 @@ export interface PodSandboxStats {
 export interface RuntimeEvent {
   readonly podUid: string | undefined;
   readonly containerId: string;
+  /** Undefined when the runtime did not say. */
+  readonly createdAt?: Instant | undefined;
 }
 
 export interface Runtime {

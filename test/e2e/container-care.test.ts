@@ -211,7 +211,7 @@ for (const version of ['debian', 'trixie', 'sid'] as const) {
         const text = `${outcome.kind} ${outcome.kind === 'error' ? '' : outcome.output}`;
         assert.equal(text, expected, JSON.stringify(outcome));
       }
-      const hooks = new HookRunner({ runtime, clock: systemClock, events: new RecordedEvents(), logger: silentLogger });
+      const hooks = new HookRunner({ runtime, clock: systemClock, events: new RecordedEvents(), logger: silentLogger, metrics: noMetrics });
       const request = { pod: buildPod(), container: buildContainer(), containerId, podAddress: undefined };
       assert.deepEqual(await hooks.postStart({ ...request, handler: { exec: { command: ['touch', '/started'] } } }, o), { kind: 'done' });
       assert.deepEqual(await hooks.postStart({ ...request, handler: { exec: { command: ['test', '-e', '/started'] } } }, o), {
@@ -277,7 +277,7 @@ for (const version of ['debian', 'trixie', 'sid'] as const) {
           events: new RecordedEvents(),
           logger: silentLogger,
           pods: { sourcesReady: () => true, isDisposable: (uid) => disposable.has(uid), isLeftAlone: () => false },
-          hooks: new HookRunner({ runtime, clock: systemClock, events: new RecordedEvents(), logger: silentLogger }),
+          hooks: new HookRunner({ runtime, clock: systemClock, events: new RecordedEvents(), logger: silentLogger, metrics: noMetrics }),
           logs,
           links,
         },

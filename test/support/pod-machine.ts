@@ -138,7 +138,7 @@ export class PodMachine {
     const node = async () => buildNode({ podLogsDir: this.podLogsDir });
     const status = new StatusStore({ clock });
     const tasks = new TaskGroup();
-    const hooks = new HookRunner({ runtime, clock, events, logger });
+    const hooks = new HookRunner({ runtime, clock, events, logger, metrics: noMetrics });
     const logs = new NoLogDirectories({ root: this.podLogsDir, owner: 'test' });
     const links = new NoLogLinks({ folder: path.join(this.#folder, 'containers'), podLogsDir: this.podLogsDir }, { logger });
     let workers: PodWorkers | undefined;
@@ -292,6 +292,7 @@ export class PodMachine {
       cgroups: { remove: async (uid) => void this.cgroups.delete(uid) },
       whileUnknown: async (uid, work) => this.seen.has('file') && (await started.whileUnknown(uid, work)),
       clock,
+      metrics: noMetrics,
       logger,
     });
     tasks.spawn('leftovers', (options) => leftovers.run(options));

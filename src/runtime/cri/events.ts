@@ -2,6 +2,7 @@
 // a wake-up.
 import type { Client } from 'nice-grpc';
 import type { CallOptions, RuntimeEvent, RuntimeVersion } from '../runtime.ts';
+import { fromNanos } from './from-cri.ts';
 import { ContainerDelete, type Envelope, type EventsDefinition, TaskExit, TaskOOM, TaskStart } from './gen/containerd-events.ts';
 import type { RuntimeServiceDefinition } from './gen/runtime.ts';
 
@@ -20,7 +21,7 @@ export function eventStreamsOf({ runtimeName, runtimeVersion }: RuntimeVersion):
 export async function* criEvents(client: Client<RuntimeServiceDefinition>, { signal }: CallOptions): AsyncGenerator<RuntimeEvent> {
   for await (const event of client.getContainerEvents({}, { signal })) {
     const podUid = event.podSandboxStatus?.metadata?.uid;
-    yield { podUid: podUid === '' ? undefined : podUid, containerId: event.containerId };
+    yield { podUid: podUid === '' ? undefined : podUid, containerId: event.containerId, createdAt: fromNanos(event.createdAt) };
   }
 }
 

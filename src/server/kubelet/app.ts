@@ -112,15 +112,19 @@ export class KubeletApi {
   constructor(options: KubeletApiOptions, deps: KubeletApiDeps) {
     this.#options = options;
     this.#deps = deps;
-    this.#requests = deps.metrics.counter({ name: 'kubelet_http_requests_total', help: 'HTTP requests received', labels: metricLabels });
+    this.#requests = deps.metrics.counter({
+      name: 'kubelet_http_requests_total',
+      help: '[ALPHA] HTTP requests received',
+      labels: metricLabels,
+    });
     this.#inflight = deps.metrics.gauge({
       name: 'kubelet_http_inflight_requests',
-      help: 'HTTP requests being answered',
+      help: '[ALPHA] HTTP requests being answered',
       labels: metricLabels,
     });
     this.#durations = deps.metrics.histogram({
       name: 'kubelet_http_requests_duration_seconds',
-      help: 'How long HTTP requests took',
+      help: '[ALPHA] How long HTTP requests took',
       labels: metricLabels,
     });
     if (options.listener === 'healthz') this.#healthRoutes();

@@ -1,5 +1,6 @@
 // Numbers that are read off the state at each scrape rather than counted: manifests by verdict, ages and faults of the
-// sources, troubles, Pods wanted and active (H-363, H-364).
+// sources, troubles, Pods wanted and active (H-363, H-364, H-405).
+import type { Pod } from '../../api/pod.ts';
 import type { Clock } from '../../std/clock.ts';
 import type { ManifestsView, PodsView, TroublesView } from '../views.ts';
 import { type Family, formatFamilies, type Sample } from './prometheus-text.ts';
@@ -52,10 +53,25 @@ export function stateMetrics({ manifests, troubles, pods, clock }: StateMetricsD
       samples: counted(troubles.report().troubles.map(({ severity, area, cause }) => ({ severity, area, cause }))),
     },
     { name: 'kubelet_desired_pods', help: '[ALPHA] Pods the sources want', type: 'gauge', samples: byStatic(wanted.length) },
+    {
+      name: 'kubelet_managed_ephemeral_containers',
+      help: '[ALPHA] Ephemeral containers in the Pods of this node',
+      type: 'gauge',
+      samples: [{ value: wanted.reduce((sum, { spec }) => sum + (spec.ephemeralContainers ?? []).length, 0) }],
+    },
+    {
+      name: 'kubelet_pod_in_progress_resizes',
+      help: '[ALPHA] Pods whose resources are being changed now',
+      type: 'gauge',
+      samples: [{ value: active.filter((pod) => hasCondition(pod, 'PodResizeInProgress')).length }],
+    },
     { name: 'kubelet_active_pods', help: '[ALPHA] Pods that are not finished', type: 'gauge', samples: byStatic(active.length) },
   ];
   return formatFamilies(families);
 }
+
+const hasCondition = ({ status }: Pod, type: string): boolean =>
+  status?.conditions?.some((one) => one.type === type && one.status === 'True') === true;
 
 /** How often each set of labels occurs. */
 function counted(all: readonly Readonly<Record<string, string>>[]): readonly Sample[] {
