@@ -27,7 +27,7 @@ const table: Readonly<Record<string, Rule>> = {
   source: { may: ['api', 'std'], packages: [] },
   podconfig: { may: ['api', 'std', 'source/source.ts'], packages: [] },
   pleg: { may: ['runtime', 'pod', 'std'], packages: [] },
-  prober: { may: ['runtime', 'pod', 'api', 'std'], packages: [] },
+  prober: { may: ['runtime', 'pod', 'api', 'std'], packages: grpc },
   status: { may: ['api', 'std'], packages: [] },
   podworker: { may: ['pod', 'runtime', 'status', 'api', 'std'], packages: [] },
   image: { may: ['runtime', 'pod', 'api', 'std'], packages: ['tar-stream', 'valibot', 'yaml'] },

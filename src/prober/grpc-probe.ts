@@ -1,40 +1,16 @@
-// gRPC probes: grpc.health.v1.Health/Check in plain text, connection and call within one time limit (L-418). One call
-// on a connection of its own needs none of what a gRPC client is for, so that Node's own HTTP/2 is enough.
-import type { ClientHttp2Session, IncomingHttpHeaders } from 'node:http2';
+// gRPC probes: grpc.health.v1.Health/Check in plain text, connection and call within one time limit (L-418).
+import type { ChannelCredentials, Client, ServiceError } from '@grpc/grpc-js';
 import type { GRPCAction } from '../api/gen/kubernetes.ts';
 import { Deadline } from '../std/async.ts';
 import type { Clock } from '../std/clock.ts';
 import { withDeadline } from '../std/deadline.ts';
 import { formatDuration } from '../std/duration.ts';
 import { AgentError, messageOf } from '../std/errors.ts';
-import { dialText, hostPort } from '../std/http-get.ts';
+import { hostPort } from '../std/http-get.ts';
 import { type ProbeOutcome, type ProbeTarget, probeUserAgent } from './outcome.ts';
 
+const method = '/grpc.health.v1.Health/Check';
 const servingStatuses = ['UNKNOWN', 'SERVING', 'NOT_SERVING', 'SERVICE_UNKNOWN'] as const;
-/** The answer is two bytes; whoever sends more than this is no health service. */
-const maxAnswerBytes = 10 * 1024;
-
-/** gRPC's codes, as far as a probe tells them apart. */
-const grpcCodes = { ok: 0, unknown: 2, deadlineExceeded: 4, unimplemented: 12, internal: 13, unavailable: 14 } as const;
-/** What an answer of plain HTTP means, by gRPC's own table. */
-const codeOfHttp: ReadonlyMap<number, number> = new Map([
-  [400, grpcCodes.internal],
-  [404, grpcCodes.unimplemented],
-  [429, grpcCodes.unavailable],
-  [502, grpcCodes.unavailable],
-  [503, grpcCodes.unavailable],
-  [504, grpcCodes.unavailable],
-]);
-
-/** The server's answer is no health status. */
-class GrpcError extends AgentError {
-  readonly status: number;
-
-  constructor(status: number, message: string, options?: { readonly cause: unknown }) {
-    super('grpc-health', message, options);
-    this.status = status;
-  }
-}
 
 export async function probeGrpc(
   action: GRPCAction,
@@ -42,135 +18,132 @@ export async function probeGrpc(
   options: { readonly timeoutMs: number; readonly signal: AbortSignal; readonly clock: Clock },
 ): Promise<ProbeOutcome> {
   // Loaded by the first gRPC probe only.
-  const http2 = await import('node:http2');
+  const grpc = await import('@grpc/grpc-js');
   const address = hostPort(target.podAddress, action.port);
   const within = formatDuration(options.timeoutMs);
-  let session: ClientHttp2Session | undefined;
+  const client = openClient(grpc, address);
   let isConnected = false;
   try {
     const answer = await withDeadline({ ms: options.timeoutMs, signal: options.signal, clock: options.clock }, async (signal) => {
-      session = http2.connect(`http://${address}`, { settings: { enablePush: false } });
-      await greeted(session, signal);
+      await connected(grpc, client, signal);
       isConnected = true;
-      return await check(session, action.service ?? '', signal);
+      return check(client, action.service ?? '', signal);
     });
     const status = servingStatuses[decodeStatus(answer)] ?? 'UNKNOWN';
     if (status === 'SERVING') return { kind: 'success', output: 'service healthy' };
     return { kind: 'failure', output: `service unhealthy (responded with "${status}")` };
   } catch (error) {
     options.signal.throwIfAborted();
-    return { kind: 'failure', output: isConnected ? callFailure(error, within) : connectFailure(error, address, within) };
+    const text = detailsOf(error);
+    if (!isConnected) {
+      const isLate = error instanceof Deadline;
+      return {
+        kind: 'failure',
+        output: isLate
+          ? `timeout: failed to connect service ${JSON.stringify(address)} within ${within}: context deadline exceeded`
+          : `error: failed to connect service at ${JSON.stringify(address)}: ${text}`,
+      };
+    }
+    if (error instanceof Deadline || codeOf(error) === grpc.status.DEADLINE_EXCEEDED) {
+      return { kind: 'failure', output: `timeout: health rpc did not complete within ${within}` };
+    }
+    if (codeOf(error) === grpc.status.UNIMPLEMENTED) {
+      const message = 'error: this server does not implement the grpc health protocol (grpc.health.v1.Health)';
+      return { kind: 'failure', output: `${message}: ${text}` };
+    }
+    return { kind: 'failure', output: `error: health rpc probe failed: ${text}` };
   } finally {
-    session?.destroy();
+    client.close();
   }
 }
 
-function connectFailure(error: unknown, address: string, within: string): string {
-  if (error instanceof Deadline) {
-    return `timeout: failed to connect service ${JSON.stringify(address)} within ${within}: context deadline exceeded`;
-  }
-  return `error: failed to connect service at ${JSON.stringify(address)}: ${dialText(address, error) ?? messageOf(error)}`;
-}
+type Grpc = typeof import('@grpc/grpc-js');
 
-function callFailure(error: unknown, within: string): string {
-  const status = error instanceof GrpcError ? error.status : undefined;
-  if (error instanceof Deadline || status === grpcCodes.deadlineExceeded) return `timeout: health rpc did not complete within ${within}`;
-  if (status === grpcCodes.unimplemented) {
-    return `error: this server does not implement the grpc health protocol (grpc.health.v1.Health): ${messageOf(error)}`;
-  }
-  return `error: health rpc probe failed: ${messageOf(error)}`;
-}
-
-/** Resolves when the other end has shown that it speaks HTTP/2; a connection alone says nothing. */
-function greeted(session: ClientHttp2Session, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const onAbort = (): void => reject(signal.reason);
-    signal.addEventListener('abort', onAbort, { once: true });
-    session.once('remoteSettings', () => {
-      signal.removeEventListener('abort', onAbort);
-      resolve();
-    });
-    // Stays for as long as the session: an error nobody hears would end the process.
-    session.on('error', reject);
-    session.once('close', () => reject(new GrpcError(grpcCodes.unavailable, 'connection closed before server preface received')));
+function openClient(grpc: Grpc, address: string): Client {
+  const credentials: ChannelCredentials = grpc.credentials.createInsecure();
+  return new grpc.Client(address, credentials, {
+    'grpc.primary_user_agent': probeUserAgent,
+    'grpc.enable_http_proxy': 0,
+    'grpc.enable_retries': 0,
+    // Each attempt has its own connection, as every other kind of probe has.
+    'grpc.use_local_subchannel_pool': 1,
+    'grpc.service_config_disable_resolution': 1,
   });
 }
 
-/** The bytes of the answer. Throws GrpcError, or `signal.reason` when that aborts; the caller ends the session. */
-function check(session: ClientHttp2Session, service: string, signal: AbortSignal): Promise<Buffer> {
-  return new Promise((resolve, reject) => {
-    const onAbort = (): void => reject(signal.reason);
-    signal.addEventListener('abort', onAbort, { once: true });
-    const stream = session.request({
-      ':method': 'POST',
-      ':path': '/grpc.health.v1.Health/Check',
-      'content-type': 'application/grpc',
-      te: 'trailers',
-      'user-agent': probeUserAgent,
+/** Resolves when the channel is ready; rejects with the first failure, where `waitForReady` would try again. */
+async function connected(grpc: Grpc, client: Client, signal: AbortSignal): Promise<void> {
+  const channel = client.getChannel();
+  for (let state = channel.getConnectivityState(true); state !== grpc.connectivityState.READY; state = channel.getConnectivityState(true)) {
+    if (state === grpc.connectivityState.TRANSIENT_FAILURE || state === grpc.connectivityState.SHUTDOWN) {
+      // The channel keeps the reason to itself; a call gets it.
+      await check(client, '', signal);
+      return;
+    }
+    const seen = state;
+    await new Promise<void>((resolve, reject) => {
+      const onAbort = (): void => reject(signal.reason);
+      if (signal.aborted) {
+        onAbort();
+        return;
+      }
+      signal.addEventListener('abort', onAbort, { once: true });
+      channel.watchConnectivityState(seen, Number.POSITIVE_INFINITY, () => {
+        signal.removeEventListener('abort', onAbort);
+        resolve();
+      });
     });
-    const chunks: Buffer[] = [];
-    let size = 0;
-    let end: IncomingHttpHeaders = {};
-    stream.on('response', (headers) => {
-      end = headers;
-    });
-    stream.on('trailers', (trailers) => {
-      end = { ...end, ...trailers };
-    });
-    stream.on('data', (chunk: Buffer) => {
-      size += chunk.length;
-      if (size <= maxAnswerBytes) chunks.push(chunk);
-      else reject(new GrpcError(grpcCodes.internal, `the answer is longer than ${maxAnswerBytes} bytes`));
-    });
-    stream.on('error', (cause) => reject(new GrpcError(grpcCodes.unavailable, messageOf(cause), { cause })));
-    stream.on('close', () => {
-      signal.removeEventListener('abort', onAbort);
-      const failure = failureOf(end);
-      if (failure === undefined) resolve(Buffer.concat(chunks));
-      else reject(failure);
-    });
-    stream.end(frame(service));
-  });
-}
-
-/** What the headers and trailers of an answer say went wrong. */
-function failureOf(end: IncomingHttpHeaders): GrpcError | undefined {
-  const { 'grpc-status': status, 'grpc-message': message } = end;
-  const http = Number(end[':status'] ?? 0);
-  if (http === 0) return new GrpcError(grpcCodes.unavailable, 'the connection ended without an answer');
-  if (status === undefined) return new GrpcError(codeOfHttp.get(http) ?? grpcCodes.unknown, `unexpected HTTP status code ${http}`);
-  if (Number(status) === grpcCodes.ok) return undefined;
-  return new GrpcError(Number(status), unescaped(String(message ?? '')) || `code = ${String(status)}`);
-}
-
-/** gRPC escapes what is not plain text as URLs do. */
-function unescaped(text: string): string {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return text;
   }
 }
 
-/** A HealthCheckRequest (field 1, a string, left out when empty) behind gRPC's prefix: not compressed, its length. */
-function frame(service: string): Buffer {
+function check(client: Client, service: string, signal: AbortSignal): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) {
+      reject(signal.reason);
+      return;
+    }
+    const call = client.makeUnaryRequest(
+      method,
+      encodeRequest,
+      (bytes) => bytes,
+      service,
+      (error: ServiceError | null, answer?: Buffer) => {
+        signal.removeEventListener('abort', onAbort);
+        if (signal.aborted) reject(signal.reason);
+        else if (error !== null) reject(error);
+        else resolve(answer ?? Buffer.alloc(0));
+      },
+    );
+    const onAbort = (): void => call.cancel();
+    signal.addEventListener('abort', onAbort, { once: true });
+  });
+}
+
+/** HealthCheckRequest: field 1, a string, left out when empty. */
+function encodeRequest(service: string): Buffer {
   const text = Buffer.from(service, 'utf8');
+  if (text.length === 0) return Buffer.alloc(0);
   const length: number[] = [];
   for (let rest = text.length; ; rest >>>= 7) {
     length.push(rest > 0x7f ? (rest & 0x7f) | 0x80 : rest);
     if (rest <= 0x7f) break;
   }
-  const message = text.length === 0 ? text : Buffer.concat([Buffer.from([0x0a, ...length]), text]);
-  const prefix = Buffer.alloc(5);
-  prefix.writeUInt32BE(message.length, 1);
-  return Buffer.concat([prefix, message]);
+  return Buffer.concat([Buffer.from([0x0a, ...length]), text]);
 }
 
 /** HealthCheckResponse: field 1, an enum below 128; absent means 0. Fields of later versions are not looked at. */
-function decodeStatus(answer: Buffer): number {
-  const isWhole = answer.length >= 5 && answer[0] === 0 && answer.length >= 5 + answer.readUInt32BE(1);
-  const [tag, value] = isWhole ? answer.subarray(5, 5 + answer.readUInt32BE(1)) : [-1];
-  if (isWhole && tag === undefined) return 0;
-  if (tag !== 0x08 || value === undefined || value > 0x7f) throw new GrpcError(grpcCodes.internal, 'the health answer cannot be read');
+function decodeStatus(bytes: Buffer): number {
+  if (bytes.length === 0) return 0;
+  const [tag, value] = bytes;
+  if (tag !== 0x08 || value === undefined || value > 0x7f) throw new AgentError('grpc-health', 'the health answer cannot be read');
   return value;
+}
+
+function codeOf(error: unknown): number | undefined {
+  return error instanceof Error && 'code' in error && typeof error.code === 'number' ? error.code : undefined;
+}
+
+/** The server's own words, without the code that grpc-js puts before them. */
+function detailsOf(error: unknown): string {
+  return error instanceof Error && 'details' in error && typeof error.details === 'string' ? error.details : messageOf(error);
 }
