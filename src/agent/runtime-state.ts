@@ -1,6 +1,6 @@
 // Whether the runtime and its network are ready, asked every few seconds (L-109 … L-115).
 import type { Runtime } from '../runtime/runtime.ts';
-import type { Clock, Instant } from '../std/clock.ts';
+import type { Clock } from '../std/clock.ts';
 import { messageOf, RuntimeError } from '../std/errors.ts';
 import type { Logger } from '../std/log.ts';
 
@@ -21,7 +21,7 @@ export class RuntimeState {
   readonly #deps: RuntimeStateDeps;
   #networkError: string | undefined = 'network state unknown';
   #runtimeError: string | undefined = 'container runtime status check may not have completed yet';
-  #lastGoodAt: Instant | undefined;
+  #lastGoodAt: number | undefined;
 
   constructor(deps: RuntimeStateDeps) {
     this.#deps = deps;
@@ -34,7 +34,7 @@ export class RuntimeState {
 
   /** Why the runtime cannot be used (L-111, L-113); undefined when it can. */
   get runtimeError(): string | undefined {
-    if (this.#lastGoodAt !== undefined && this.#deps.clock.now() - this.#lastGoodAt > downAfterMs) return 'container runtime is down';
+    if (this.#lastGoodAt !== undefined && this.#deps.clock.elapsed() - this.#lastGoodAt > downAfterMs) return 'container runtime is down';
     return this.#runtimeError;
   }
 
@@ -53,7 +53,7 @@ export class RuntimeState {
       const own = problem('RuntimeReady');
       this.#networkError = network === undefined ? undefined : `container runtime network not ready: ${network}`;
       this.#runtimeError = own === undefined ? undefined : `container runtime not ready: ${own}`;
-      if (own === undefined) this.#lastGoodAt = clock.now();
+      if (own === undefined) this.#lastGoodAt = clock.elapsed();
     } catch (error) {
       signal.throwIfAborted();
       if (!(error instanceof RuntimeError)) throw error;

@@ -113,7 +113,7 @@ export class Eviction {
 
   async #judge(options: CallOptions): Promise<Judgement> {
     const { signals, clock, onPressure } = this.#deps;
-    const judgement = judge(await signals(options), this.#options.settings(), this.#memory, clock.now());
+    const judgement = judge(await signals(options), this.#options.settings(), this.#memory, clock.elapsed());
     this.#memory = judgement.memory;
     onPressure(judgement.pressure);
     return judgement;

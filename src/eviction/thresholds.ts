@@ -1,6 +1,5 @@
 // Whether the node runs short of something, and what has to be done about it first: what is left of each signal against
 // the eviction thresholds (L-502 … L-504). Pure: state in, state out.
-import type { Instant } from '../std/clock.ts';
 
 /** What is left, and of how much. Signals that cannot be read are absent: they cross nothing. */
 export type Signals = Readonly<Record<string, { readonly available: number; readonly capacity: number }>>;
@@ -38,10 +37,10 @@ export interface Shortage {
 }
 
 export interface PressureMemory {
-  /** Since when each threshold has been crossed, by `hard/<signal>` and `soft/<signal>`. */
-  readonly since: ReadonlyMap<string, Instant>;
+  /** Since when, by `Clock.elapsed`, each threshold has been crossed, by `hard/<signal>` and `soft/<signal>`. */
+  readonly since: ReadonlyMap<string, number>;
   /** When each kind of pressure was last seen. */
-  readonly seenAt: ReadonlyMap<keyof Pressure, Instant>;
+  readonly seenAt: ReadonlyMap<keyof Pressure, number>;
 }
 
 export const noPressureMemory: PressureMemory = { since: new Map(), seenAt: new Map() };
@@ -58,8 +57,8 @@ export interface Judgement {
  * once, also those of soft thresholds, and last until nothing was seen for the transition period; something is done
  * about hard thresholds at once and about soft ones after their grace period.
  */
-export function judge(signals: Signals, settings: ThresholdSettings, before: PressureMemory, now: Instant): Judgement {
-  const since = new Map<string, Instant>();
+export function judge(signals: Signals, settings: ThresholdSettings, before: PressureMemory, now: number): Judgement {
+  const since = new Map<string, number>();
   const seenAt = new Map(before.seenAt);
   const shortages: Shortage[] = [];
   for (const { key, signal, threshold, isHard } of allThresholds(settings)) {
@@ -79,8 +78,7 @@ export function judge(signals: Signals, settings: ThresholdSettings, before: Pre
   const lasts = (kind: keyof Pressure): boolean => {
     const at = seenAt.get(kind);
     if (at === undefined) return false;
-    // Seen in the future: the clock was set back.
-    return at === now || (now > at && now - at < settings.evictionPressureTransitionPeriodMs);
+    return at === now || now - at < settings.evictionPressureTransitionPeriodMs;
   };
   return {
     pressure: { memory: lasts('memory'), disk: lasts('disk'), pid: lasts('pid') },

@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { FakeClock, settle } from '../../test/support/fake-clock.ts';
 import { apiWorld, evenRandom, quiesce } from '../../test/support/mirror-fixtures.ts';
+import { Superseded } from '../std/async.ts';
 import { Backoff } from './backoff.ts';
 import { type ApiError, paths } from './kube-api.ts';
 import { TokenBucket } from './token-bucket.ts';
+import { WorkQueue } from './work-queue.ts';
 
 const never = new AbortController().signal;
 
@@ -104,4 +107,21 @@ test('TokenBucket: a burst, then the rate; a clock set back takes nothing', asyn
   }
   await clock.advance(1000);
   assert.equal(taken, 2);
+});
+
+test('WorkQueue: a clock set back delays nothing', async () => {
+  const clock = new FakeClock();
+  const queue = new WorkQueue({ clock });
+  const done: string[] = [];
+  const stop = new AbortController();
+  const run = queue.run(1, async (key) => void done.push(key), stop.signal);
+  queue.addAt('later', clock.elapsed() + 1000);
+  clock.jump(-86_400_000);
+  queue.add('now');
+  await settle();
+  assert.deepEqual(done, ['now']);
+  await clock.advance(1000);
+  assert.deepEqual(done, ['now', 'later']);
+  stop.abort(new Superseded());
+  await assert.rejects(run, Superseded);
 });

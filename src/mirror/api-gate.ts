@@ -2,7 +2,7 @@
 // a whole the gate closes for a growing, jittered time; then one request goes through, and its outcome decides. It also
 // holds the client-wide rate (kubeAPIQPS, kubeAPIBurst).
 import { raceSignal } from '../std/async.ts';
-import type { Clock, Instant } from '../std/clock.ts';
+import type { Clock } from '../std/clock.ts';
 import type { Random } from '../std/random.ts';
 import { Backoff } from './backoff.ts';
 import type { FaultBook } from './faults.ts';
@@ -25,7 +25,8 @@ export class ApiGate implements KubeApi {
   readonly #deps: ApiGateDeps;
   readonly #backoff: Backoff;
   readonly #bucket: TokenBucket;
-  #closedUntil: Instant | undefined;
+  /** By `Clock.elapsed`. */
+  #closedUntil: number | undefined;
   #probing = false;
   #changed: PromiseWithResolver = resolver();
 
@@ -91,8 +92,8 @@ export class ApiGate implements KubeApi {
     }
     this.#deps.faults.report('server', '', error);
     // Requests that were already under way when it closed do not make the wait grow.
-    if (this.#closedUntil !== undefined && this.#closedUntil > this.#deps.clock.now()) return;
-    this.#closedUntil = this.#deps.clock.now() + this.#backoff.next(error.retryAfterMs);
+    if (this.#closedUntil !== undefined && this.#closedUntil > this.#deps.clock.elapsed()) return;
+    this.#closedUntil = this.#deps.clock.elapsed() + this.#backoff.next(error.retryAfterMs);
   }
 
   /** Waits until a request may be sent; true if it is the one that tries a server that failed. */
@@ -105,7 +106,7 @@ export class ApiGate implements KubeApi {
         if (this.#closedUntil === undefined) return false;
         continue;
       }
-      const left = until - this.#deps.clock.now();
+      const left = until - this.#deps.clock.elapsed();
       if (left <= 0 && !this.#probing) {
         this.#probing = true;
         return true;

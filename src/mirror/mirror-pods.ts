@@ -124,7 +124,8 @@ const quietMs = 60_000;
 interface Sent {
   readonly wanted: unknown;
   readonly shown: unknown;
-  readonly at: Instant;
+  /** By `Clock.elapsed`, as all times below. */
+  readonly at: number;
 }
 
 export class MirrorPods implements UidTranslation {
@@ -135,10 +136,10 @@ export class MirrorPods implements UidTranslation {
   /** By mirror UID. */
   readonly #sent = new Map<string, Sent>();
   /** By key: failures that concern this Pod alone. */
-  readonly #retries = new Map<string, { readonly backoff: Backoff; notBefore: Instant }>();
+  readonly #retries = new Map<string, { readonly backoff: Backoff; notBefore: number }>();
   readonly #created = new Map<
     string,
-    { readonly backoff: Backoff; readonly hash: string; readonly at: Instant; readonly notBefore: Instant }
+    { readonly backoff: Backoff; readonly hash: string; readonly at: number; readonly notBefore: number }
   >();
   readonly #gauge;
   readonly #writes;
@@ -211,7 +212,7 @@ export class MirrorPods implements UidTranslation {
 
   #wake(key: string): void {
     const notBefore = this.#retries.get(key)?.notBefore ?? 0;
-    this.#queue.addAt(key, Math.max(notBefore, this.#deps.clock.now()));
+    this.#queue.addAt(key, Math.max(notBefore, this.#deps.clock.elapsed()));
   }
 
   #views(key: string): readonly PodView[] {
@@ -275,7 +276,7 @@ export class MirrorPods implements UidTranslation {
     const body = toMirrorPod(pod, owner);
     const hash = mirrorHash(body) ?? '';
     const last = this.#created.get(key);
-    const now = this.#deps.clock.now();
+    const now = this.#deps.clock.elapsed();
     if (last !== undefined && last.hash === hash && now < last.notBefore) {
       this.#queue.addAt(key, last.notBefore);
       return true;
@@ -297,7 +298,7 @@ export class MirrorPods implements UidTranslation {
     // The first re-creation is immediate; whoever deletes it again within a minute meets a growing delay.
     const again = last !== undefined && last.hash === hash && now - last.at <= quietMs;
     const backoff = again ? last.backoff : new Backoff({ baseMs: 1000, maxMs: 30_000 }, this.#deps);
-    this.#created.set(key, { backoff, hash, at: now, notBefore: again ? this.#deps.clock.now() + backoff.next() : now });
+    this.#created.set(key, { backoff, hash, at: now, notBefore: again ? this.#deps.clock.elapsed() + backoff.next() : now });
     return false;
   }
 
@@ -359,7 +360,7 @@ export class MirrorPods implements UidTranslation {
     const shown = ownStatus(mirror.status);
     const sent = this.#sent.get(uid);
     const isSent = sent !== undefined && equalJson(sent.wanted, wanted);
-    const now = this.#deps.clock.now();
+    const now = this.#deps.clock.elapsed();
     // What the server made of it (a quantity in another spelling) is not a reason to send it again and again.
     const isShown = isSent && equalJson(sent.shown, shown);
     if (isSent && !isShown && now < sent.at + passMs) {
@@ -405,7 +406,7 @@ export class MirrorPods implements UidTranslation {
 
   #failed(key: string, error: unknown): void {
     const retry = this.#retries.get(key) ?? { backoff: new Backoff({ baseMs: 1000, maxMs: 60_000 }, this.#deps), notBefore: 0 };
-    retry.notBefore = this.#deps.clock.now() + retry.backoff.next(error instanceof ApiError ? error.retryAfterMs : undefined);
+    retry.notBefore = this.#deps.clock.elapsed() + retry.backoff.next(error instanceof ApiError ? error.retryAfterMs : undefined);
     this.#retries.set(key, retry);
     this.#queue.addAt(key, retry.notBefore);
     // A fault of the server as a whole is told once, by the gate. An internal error may be this Pod's alone, though (a

@@ -76,7 +76,7 @@ export class Reflector<T extends ApiObject> {
     const backoff = new Backoff({ baseMs: 1000, maxMs: 30_000 }, this.#deps);
     let version: string | undefined;
     for (;;) {
-      const startedAt = this.#deps.clock.now();
+      const startedAt = this.#deps.clock.elapsed();
       try {
         version ??= await this.#relist(signal);
         version = await this.#follow(version, signal);
@@ -91,7 +91,7 @@ export class Reflector<T extends ApiObject> {
         }
       }
       // A watch that lived for a while was a good one; one that ends at once must not become a storm.
-      if (this.#deps.clock.now() - startedAt > 60_000) backoff.reset();
+      if (this.#deps.clock.elapsed() - startedAt > 60_000) backoff.reset();
       await this.#deps.clock.sleep(backoff.next(), signal);
     }
   }

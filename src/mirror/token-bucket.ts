@@ -1,5 +1,5 @@
 // A rate: `burst` at once, then `perSecond`.
-import type { Clock, Instant } from '../std/clock.ts';
+import type { Clock } from '../std/clock.ts';
 
 export interface TokenBucketOptions {
   readonly perSecond: number;
@@ -10,13 +10,13 @@ export class TokenBucket {
   readonly #options: TokenBucketOptions;
   readonly #clock: Clock;
   #tokens: number;
-  #at: Instant;
+  #at: number;
 
   constructor(options: TokenBucketOptions, deps: { readonly clock: Clock }) {
     this.#options = options;
     this.#clock = deps.clock;
     this.#tokens = options.burst;
-    this.#at = deps.clock.now();
+    this.#at = deps.clock.elapsed();
   }
 
   /** Takes a token if there is one. */
@@ -41,10 +41,9 @@ export class TokenBucket {
   }
 
   #refill(): void {
-    const now = this.#clock.now();
+    const now = this.#clock.elapsed();
     const { perSecond, burst } = this.#options;
-    // A clock set back must not take tokens away.
-    this.#tokens = Math.min(burst, this.#tokens + (Math.max(0, now - this.#at) / 1000) * perSecond);
+    this.#tokens = Math.min(burst, this.#tokens + ((now - this.#at) / 1000) * perSecond);
     this.#at = now;
   }
 }

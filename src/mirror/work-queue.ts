@@ -1,11 +1,11 @@
 // Keys to work on: each at most once at a time and once in the queue, some not before a certain time.
 import { raceSignal } from '../std/async.ts';
-import type { Clock, Instant } from '../std/clock.ts';
+import type { Clock } from '../std/clock.ts';
 
 export class WorkQueue {
   readonly #clock: Clock;
-  /** Key → the earliest time it is due. */
-  readonly #due = new Map<string, Instant>();
+  /** Key → the earliest time it is due, by `Clock.elapsed` like all times here. */
+  readonly #due = new Map<string, number>();
   readonly #busy = new Set<string>();
   #wake: () => void = () => undefined;
 
@@ -15,11 +15,11 @@ export class WorkQueue {
 
   /** Due at once, whatever was asked before. */
   add(key: string): void {
-    this.addAt(key, this.#clock.now());
+    this.addAt(key, this.#clock.elapsed());
   }
 
   /** Due then; an earlier time asked for before stays. */
-  addAt(key: string, at: Instant): void {
+  addAt(key: string, at: number): void {
     const old = this.#due.get(key);
     if (old !== undefined && old <= at) return;
     this.#due.set(key, at);
@@ -40,7 +40,7 @@ export class WorkQueue {
         const woken = new Promise<void>((resolve) => {
           this.#wake = resolve;
         });
-        const now = this.#clock.now();
+        const now = this.#clock.elapsed();
         const free = [...this.#due].filter(([key]) => !this.#busy.has(key)).sort((a, b) => a[1] - b[1]);
         const next = free[0];
         if (next !== undefined && next[1] <= now && running.size < concurrency) {

@@ -69,6 +69,21 @@ for (const [way, ms] of [
       assert.equal(machine.status('uid-2')?.phase, 'Running');
     });
 
+    it('D4: Pods evicted again and again come back within the longest back-off', async (t) => {
+      const machine = await machineWith(t);
+      const evict = async (): Promise<void> => {
+        machine.agent.workers.terminate('uid-1', { kind: 'disrupted', reason: 'Evicted', message: 'low', conditionMessage: 'low' });
+        await machine.advance(0);
+      };
+      await evict();
+      assert.equal(machine.status()?.phase, 'Running', 'the first time at once');
+      await evict();
+      assert.equal(machine.status()?.phase, 'Failed');
+      machine.clock.jump(ms);
+      await machine.advance(40_000);
+      assert.equal(machine.status()?.phase, 'Running');
+    });
+
     it('a removed Pod goes', async (t) => {
       const machine = await machineWith(t, { process: () => ({ onTerm: 'ignore' }) });
       await machine.apply();

@@ -12,7 +12,7 @@ import type { PodWorkState, ResizePending, TerminationCause } from '../pod/work.
 import type { CallOptions } from '../runtime/runtime.ts';
 import type { StatusStore } from '../status/status-store.ts';
 import { TaskGroup } from '../std/async.ts';
-import { type Instant, toRfc3339 } from '../std/clock.ts';
+import { toRfc3339 } from '../std/clock.ts';
 import { assertNever, messageOf, RuntimeError } from '../std/errors.ts';
 import type { Disruption, Disruptions } from './disruptions.ts';
 import { PodWorker, type PodWorkerDeps } from './pod-worker.ts';
@@ -55,7 +55,8 @@ interface FoundPod {
 /** A Pod that was ended before its time comes back; if that happens again and again, less and less soon. */
 interface Return {
   readonly count: number;
-  readonly at: Instant;
+  /** By `Clock.elapsed`. */
+  readonly at: number;
 }
 
 /** A refused Pod is admitted as soon as its reason has gone (D4); this is the safety net for what nobody reports. */
@@ -70,7 +71,7 @@ export class PodWorkers {
   readonly #entries = new Map<string, Entry>();
   readonly #refused = new Map<string, AdmissionRefusal>();
   /** Desired Pods whose name another Pod still has (L-044). */
-  readonly #waiting = new Map<string, { readonly since: Instant; isTold: boolean }>();
+  readonly #waiting = new Map<string, { readonly since: number; isTold: boolean }>();
   readonly #returns = new Map<string, Return>();
   /** Pods of the runtime that nobody desires as far as is known: their source has not spoken yet (S-235). */
   readonly #unclaimed = new Map<string, FoundPod>();
@@ -270,7 +271,7 @@ export class PodWorkers {
     // Desired again while it is being ended: it starts anew when that is over (L-045).
     if (this.#entries.has(uid) || this.#cleaning.has(uid)) return;
     if (this.#isNameTaken(pod)) {
-      if (!this.#waiting.has(uid)) this.#waiting.set(uid, { since: this.#deps.clock.now(), isTold: false });
+      if (!this.#waiting.has(uid)) this.#waiting.set(uid, { since: this.#deps.clock.elapsed(), isTold: false });
       return;
     }
     this.#waiting.delete(uid);
@@ -317,7 +318,7 @@ export class PodWorkers {
     const { clock, desired, events } = this.#deps;
     for (const [uid, wait] of this.#waiting) {
       const pod = desired().get(uid);
-      if (pod === undefined || wait.isTold || clock.now() - wait.since < readmitMs) continue;
+      if (pod === undefined || wait.isTold || clock.elapsed() - wait.since < readmitMs) continue;
       wait.isTold = true;
       events.record(podObject(pod), 'Normal', 'WaitingForPredecessor', this.#whyNameIsTaken(pod) ?? '');
     }
@@ -327,7 +328,7 @@ export class PodWorkers {
   #returnIfPossible(uid: string, pod: Pod): void {
     const worker = this.#entries.get(uid)?.worker;
     if (worker?.work.state !== 'terminated' || worker.work.cause.kind !== 'disrupted') return;
-    const now = this.#deps.clock.now();
+    const now = this.#deps.clock.elapsed();
     const before = this.#returns.get(uid) ?? { count: 0, at: Number.NEGATIVE_INFINITY };
     const count = now - before.at > returnBackoff.resetMs ? 0 : before.count;
     const waitMs = count === 0 ? 0 : Math.min(returnBackoff.initialMs * 2 ** (count - 1), returnBackoff.maxMs);

@@ -241,7 +241,7 @@ test('TCP: open and closed (C-330, L-417)', async () => {
 
 test('TCP: no answer within the time (L-417)', async () => {
   // Its time is over before any connection could be made.
-  const hurried = { now: () => 0, sleep: async () => undefined };
+  const hurried = { now: () => 0, elapsed: () => 0, sleep: async () => undefined };
   const probe = { tcpSocket: { port: await closedPort() } };
   const deps = { clock: hurried, runtime: { execSync: () => noExec([]) } };
   const outcome = await attempt({ probe, container: buildContainer(), containerId: 'c1', podAddress: '127.0.0.1' }, deps, { signal });

@@ -5,6 +5,8 @@ export type Instant = number;
 
 export interface Clock {
   now(): Instant;
+  /** Milliseconds since some beginning of its own; for times within this process. The wall clock may be set meanwhile. */
+  elapsed(): number;
   /** Resolves after `ms` (≥ 0) milliseconds; rejects with `signal.reason` as soon as the signal aborts. */
   sleep(ms: number, signal: AbortSignal): Promise<void>;
 }
@@ -29,6 +31,7 @@ function timer(ms: number, signal: AbortSignal): Promise<void> {
 
 export const systemClock: Clock = {
   now: () => Date.now(),
+  elapsed: () => performance.now(),
   async sleep(ms, signal) {
     signal.throwIfAborted();
     for (let left = Math.max(0, ms); ; left -= maxTimerMs) {

@@ -44,6 +44,7 @@ test('what came in while the process did not get to run is heard before the time
   const timers: { readonly ms: number; readonly fire: () => void }[] = [];
   const clock: Clock = {
     now: () => 0,
+    elapsed: () => 0,
     sleep: (ms, limited) => raceSignal(new Promise<void>((fire) => timers.push({ ms, fire })), limited),
   };
   const fireNext = async (): Promise<void> => {

@@ -8,6 +8,7 @@ interface Sleeper {
 
 export class FakeClock implements Clock {
   #now: Instant;
+  #jumped = 0;
   #sleepers: Sleeper[] = [];
 
   constructor(start: Instant = Date.UTC(2026, 0, 1)) {
@@ -16,6 +17,10 @@ export class FakeClock implements Clock {
 
   now(): Instant {
     return this.#now;
+  }
+
+  elapsed(): number {
+    return this.#now - this.#jumped;
   }
 
   /** How many are waiting. */
@@ -53,6 +58,7 @@ export class FakeClock implements Clock {
   /** The wall clock is set, forward or back. Sleepers do not notice, as timers do not. */
   jump(ms: number): void {
     this.#now += ms;
+    this.#jumped += ms;
     for (const sleeper of this.#sleepers) sleeper.at += ms;
   }
 

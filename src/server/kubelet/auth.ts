@@ -2,7 +2,7 @@
 // or a question to the cluster (section 3.4).
 import { createHash } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
-import type { Clock, Instant } from '../../std/clock.ts';
+import type { Clock } from '../../std/clock.ts';
 import { messageOf } from '../../std/errors.ts';
 import type { Logger } from '../../std/log.ts';
 import { certificateUser } from '../certificate-user.ts';
@@ -30,7 +30,7 @@ export const anonymousUser: User = { name: 'system:anonymous', groups: ['system:
 
 /** Answers kept for a while, bounded. */
 class ExpiringCache<V> {
-  readonly #entries = new Map<string, { readonly value: V; readonly until: Instant }>();
+  readonly #entries = new Map<string, { readonly value: V; readonly until: number }>();
   readonly #clock: Clock;
   readonly #max: number;
 
@@ -41,12 +41,12 @@ class ExpiringCache<V> {
 
   get(key: string): V | undefined {
     const entry = this.#entries.get(key);
-    return entry === undefined || entry.until <= this.#clock.now() ? undefined : entry.value;
+    return entry === undefined || entry.until <= this.#clock.elapsed() ? undefined : entry.value;
   }
 
   set(key: string, value: V, ttlMs: number): void {
     this.#entries.delete(key);
-    this.#entries.set(key, { value, until: this.#clock.now() + ttlMs });
+    this.#entries.set(key, { value, until: this.#clock.elapsed() + ttlMs });
     const oldest = this.#entries.size > this.#max ? this.#entries.keys().next().value : undefined;
     if (oldest !== undefined) this.#entries.delete(oldest);
   }
