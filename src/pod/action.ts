@@ -85,18 +85,6 @@ export function actionKey(action: Action): string {
   }
 }
 
-/** Whether an action changes nothing that an observation of the Pod shows: after it there is nothing new to be seen. */
-export function isUnseen(type: ActionType): boolean {
-  return (
-    type === 'PullImage' ||
-    type === 'CreatePodCgroup' ||
-    type === 'SetUpVolumes' ||
-    type === 'RefreshVolumes' ||
-    type === 'TearDownVolumes' ||
-    type === 'RemovePodCgroup'
-  );
-}
-
 /**
  * Whether an action under way is ended when no plan wants it any more. The others run to their end: their effect on
  * the runtime would be unknown (L-038).

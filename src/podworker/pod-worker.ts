@@ -7,7 +7,7 @@
 import type { EventSink } from '../api/events.ts';
 import type { PodStatus } from '../api/gen/kubernetes.ts';
 import { formatPod, type Pod } from '../api/pod.ts';
-import { type Action, actionKey, isCancellable, isUnseen } from '../pod/action.ts';
+import { type Action, actionKey, isCancellable } from '../pod/action.ts';
 import type { Plan, PlanNote, PlanOptions } from '../pod/draft.ts';
 import { containerObject, podObject } from '../pod/event-object.ts';
 import { type ActionOutcome, forgetGone, rememberOutcome, rememberStart } from '../pod/memory.ts';
@@ -55,8 +55,6 @@ interface Running {
 
 /** How soon a Pod is looked at again when the runtime could not be asked. The change detector usually comes first. */
 const observeRetryMs = 5_000;
-/** For so long what was seen counts as the present. */
-const freshMs = 1_000;
 /** Downward API files are brought up to date and everything is looked at anew at least this often (L-042). */
 const resyncMs = 60_000;
 /** A deed that succeeds this often within `loopWindowMs` and is still wanted is a fault of the planner. */
@@ -77,9 +75,6 @@ export class PodWorker {
   readonly #running = new Map<string, Running>();
   /** Counts ends of actions: an observation begun before one of them tells nothing of its effect. */
   #ends = 0;
-  /** Counts what may have changed outside: an observation begun before one of them has to be made again. */
-  #news = 0;
-  #observation: { readonly observed: ObservedPod; readonly at: Instant; readonly news: number } | undefined;
   /** Since when there is something to do, and what about. */
   #busy: { readonly kind: WorkKind; readonly since: Instant } | undefined;
   #next: 'create' | 'update' | 'sync' = 'create';
@@ -154,11 +149,6 @@ export class PodWorker {
 
   /** Something may have changed. */
   wake(): void {
-    this.#news++;
-    this.#planAnew();
-  }
-
-  #planAnew(): void {
     this.#isAwake = true;
     this.#wakeUp();
   }
@@ -219,7 +209,8 @@ export class PodWorker {
     const ends = this.#ends;
     let observed: ObservedPod;
     try {
-      observed = await this.#observe(signal);
+      observed = await this.#deps.observe(this.uid, { signal });
+      await this.#readMessages(observed);
     } catch (error) {
       signal.throwIfAborted();
       if (!(error instanceof RuntimeError)) throw error;
@@ -239,20 +230,6 @@ export class PodWorker {
     this.#busy = undefined;
     if (kind === this.#next) this.#next = 'sync';
     this.#deps.onSettled?.(kind, this.#deps.clock.now() - since);
-  }
-
-  /** What was seen a moment ago is good enough when nothing but ourselves has done anything since (isUnseen). */
-  async #observe(signal: AbortSignal): Promise<ObservedPod> {
-    const { clock, observe } = this.#deps;
-    const last = this.#observation;
-    const age = clock.now() - (last?.at ?? Number.NEGATIVE_INFINITY);
-    if (last?.news === this.#news && age >= 0 && age < freshMs) return last.observed;
-    const news = this.#news;
-    const at = clock.now();
-    const observed = await observe(this.uid, { signal });
-    await this.#readMessages(observed);
-    this.#observation = { observed, at, news };
-    return observed;
   }
 
   /** For the next life of the agent. No deed waits for it. */
@@ -344,12 +321,8 @@ export class PodWorker {
       } finally {
         link[Symbol.dispose]();
         this.#running.delete(key);
-        if (isUnseen(action.type)) {
-          this.#planAnew();
-        } else {
-          this.#ends++;
-          this.wake();
-        }
+        this.#ends++;
+        this.wake();
       }
     };
     const ended = perform();
@@ -404,7 +377,6 @@ export class PodWorker {
         if (error !== link.signal.reason) throw error;
       });
       await raceSignal(Promise.race([woken, slept]), signal);
-      if (!this.#isAwake) this.#news++; // it is time to look
     } finally {
       link.abort(new Superseded());
       link[Symbol.dispose]();
