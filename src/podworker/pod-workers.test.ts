@@ -635,3 +635,29 @@ test('a fault of pinpod met with one Pod: it is told, the others are looked afte
     assert.equal(m.status('uid-1')?.phase, 'Running');
     assert.deepEqual(m.errors, []);
   }));
+
+test('a fault of pinpod met when a Pod is judged: the others start, and it does when the fault has gone (P15)', () =>
+  onMachine({}, async (m) => {
+    const broken = staticPod('uid-1');
+    let isBroken = true;
+    Object.defineProperty(broken.spec.containers[0], 'resources', {
+      enumerable: true,
+      get() {
+        if (isBroken) throw new RangeError('no such amount');
+        return {};
+      },
+    });
+    await m.apply(broken, staticPod('uid-2', {}, 'other'));
+    await m.advance(25_000);
+    assert.equal(m.status('uid-2')?.phase, 'Running');
+    const { phase, reason } = m.status('uid-1') ?? {};
+    assert.deepEqual([phase, reason], ['Failed', 'UnexpectedAdmissionError']);
+    const told = m.events.take().filter((event) => event.includes('UnexpectedAdmissionError'));
+    assert.equal(told.length, 1);
+    assert.match(told[0] ?? '', /^Warning UnexpectedAdmissionError: pinpod has a fault .* no such amount; /);
+    assert.equal(m.errors.splice(0).length, 1);
+    isBroken = false;
+    await m.advance(10_000);
+    assert.equal(m.status('uid-1')?.phase, 'Running');
+    assert.deepEqual(m.errors, []);
+  }));

@@ -70,6 +70,8 @@ export class PodWorkers {
   readonly #tasks = new TaskGroup();
   readonly #entries = new Map<string, Entry>();
   readonly #refused = new Map<string, AdmissionRefusal>();
+  /** What was said of faults of ours that Pods brought out when they were last compared (P15). */
+  #faults = new Map<string, string>();
   /** Desired Pods whose name another Pod still has (L-044). */
   readonly #waiting = new Map<string, { readonly since: number; isTold: boolean }>();
   readonly #returns = new Map<string, Return>();
@@ -114,7 +116,7 @@ export class PodWorkers {
       for (;;) {
         await this.#deps.clock.sleep(readmitMs, options.signal);
         const isAnyPending = [...this.#entries.values()].some(({ worker }) => worker.isResizePending);
-        if (this.#refused.size > 0 || isAnyPending || this.#hasDisrupted()) this.reconcile();
+        if (this.#refused.size > 0 || this.#faults.size > 0 || isAnyPending || this.#hasDisrupted()) this.reconcile();
         this.#tellOfLongWaits();
         for (const uid of this.#foreign) if (!this.#deps.podUids().has(uid)) this.#foreign.delete(uid);
       }
@@ -228,11 +230,13 @@ export class PodWorkers {
   reconcile(): void {
     if (!this.#isStarted) return; // predecessors may still be unknown
     const desired = this.#deps.desired();
+    const told = this.#faults;
+    this.#faults = new Map();
     for (const [uid, { worker, isOrphan }] of this.#entries) {
       const pod = desired.get(uid);
       if (pod !== undefined && (isOrphan || worker.isLeaving)) continue; // it starts anew when it has ended (L-045)
-      if (pod !== undefined) this.#update(worker, pod);
-      else if (pod === undefined && this.#isGone(worker.pod)) worker.terminate({ kind: 'removed' });
+      if (pod !== undefined) this.#contain(pod, told, () => this.#update(worker, pod));
+      else if (this.#isGone(worker.pod)) worker.terminate({ kind: 'removed' });
     }
     for (const [uid, found] of this.#unclaimed) {
       const pod = desired.get(uid);
@@ -251,8 +255,29 @@ export class PodWorkers {
     // The more important ones first (differs from S-241, where chance decides).
     const byPriority = [...desired].sort(([, a], [, b]) => (priorityOf(b) ?? 0) - (priorityOf(a) ?? 0));
     for (const [uid, pod] of byPriority) {
-      this.#startIfPossible(uid, pod);
-      this.#returnIfPossible(uid, pod);
+      this.#contain(pod, told, () => {
+        this.#startIfPossible(uid, pod);
+        this.#returnIfPossible(uid, pod);
+      });
+    }
+  }
+
+  /** A fault of ours met with one Pod must not keep the others from their care (P15): it is told, and tried again. */
+  #contain(pod: Pod, told: ReadonlyMap<string, string>, work: () => void): void {
+    const { uid } = pod.metadata;
+    const { events, logger, status } = this.#deps;
+    try {
+      work();
+    } catch (error) {
+      const reason = 'UnexpectedAdmissionError';
+      const message = `pinpod has a fault and cannot judge this Pod: ${messageOf(error)}; what runs of it runs on, and it is tried again`;
+      this.#faults.set(uid, message);
+      if (told.get(uid) === message) return;
+      logger.error('a fault of pinpod itself: the pod cannot be judged', { pod: formatPod(pod), error });
+      events.record(podObject(pod), 'Warning', reason, message);
+      if (this.#entries.has(uid)) return;
+      this.#refused.set(uid, { reason, message });
+      status.publish(pod, { phase: 'Failed', reason, message: `Pod was rejected: ${message}` }, { stage: 'terminated' });
     }
   }
 
