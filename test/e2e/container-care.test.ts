@@ -1,11 +1,7 @@
 // What is done about images and running containers besides starting them, on a real containerd: pulls and their failures,
 // probes, hooks, log rotation, termination messages, garbage collection.
 import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
-import { once } from 'node:events';
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { noCredentials } from '../../src/image/credentials.ts';
@@ -27,70 +23,10 @@ import { noMetrics } from '../../src/std/metrics.ts';
 import { containerConfig, sandboxConfig } from '../compliance/builders.ts';
 import { offlineImages, startContainerd, type TestContainerd, whyNoContainerd } from '../support/containerd.ts';
 import { buildContainer, buildPod, RecordedEvents } from '../support/pods.ts';
+import { busyboxArchive, TestRegistry } from '../support/registry.ts';
 
 const { signal } = new AbortController();
 const o = { signal };
-
-/** A registry with one small image `app:1`; it can be told to answer everything with another status. */
-class TestRegistry {
-  status: number | undefined;
-  readonly #server: Server;
-  readonly #blobs = new Map<string, { readonly bytes: Buffer; readonly type: string }>();
-  #manifest = '';
-
-  constructor() {
-    const layer = Buffer.alloc(1024);
-    const add = (bytes: Buffer, type: string): string => {
-      const digest = `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
-      this.#blobs.set(digest, { bytes, type });
-      return digest;
-    };
-    const oci = 'application/vnd.oci.image';
-    const layerDigest = add(layer, `${oci}.layer.v1.tar`);
-    const config = Buffer.from(
-      JSON.stringify({
-        architecture: process.arch === 'x64' ? 'amd64' : process.arch,
-        os: 'linux',
-        config: {},
-        rootfs: { type: 'layers', diff_ids: [layerDigest] },
-      }),
-    );
-    const manifest = {
-      schemaVersion: 2,
-      mediaType: `${oci}.manifest.v1+json`,
-      config: { mediaType: `${oci}.config.v1+json`, digest: add(config, `${oci}.config.v1+json`), size: config.length },
-      layers: [{ mediaType: `${oci}.layer.v1.tar`, digest: layerDigest, size: layer.length }],
-    };
-    this.#manifest = add(Buffer.from(JSON.stringify(manifest)), `${oci}.manifest.v1+json`);
-    this.#server = createServer((request, response) => {
-      const name = request.url?.split('/').at(-1) ?? '';
-      const digest = request.url === '/v2/app/manifests/1' ? this.#manifest : name;
-      const blob = this.#blobs.get(digest);
-      if (this.status !== undefined || (blob === undefined && request.url !== '/v2/')) {
-        response.writeHead(this.status ?? 404).end();
-        return;
-      }
-      response.writeHead(200, {
-        'content-type': blob?.type ?? 'text/plain',
-        'content-length': blob?.bytes.length ?? 0,
-        'docker-content-digest': digest,
-      });
-      response.end(request.method === 'HEAD' ? undefined : blob?.bytes);
-    });
-  }
-
-  async listen(port = 0): Promise<number> {
-    this.#server.listen(port, '127.0.0.1');
-    await once(this.#server, 'listening');
-    return (this.#server.address() as AddressInfo).port;
-  }
-
-  async close(): Promise<void> {
-    this.#server.close();
-    this.#server.closeAllConnections();
-    await once(this.#server, 'close');
-  }
-}
 
 for (const version of ['debian', 'trixie', 'sid'] as const) {
   describe(`care of containers on containerd of ${version}`, { skip: whyNoContainerd(version) ?? false }, () => {
@@ -146,7 +82,8 @@ for (const version of ['debian', 'trixie', 'sid'] as const) {
 
     it('pulls, and tells an unreachable registry from one that refuses (decision 0010)', async () => {
       const registry = new TestRegistry();
-      const port = await registry.listen();
+      await registry.start();
+      const reference = await registry.push('app', '1', await busyboxArchive('care'));
       const events = new RecordedEvents();
       const puller = new ImagePuller(
         { maxParallelPulls: 1, pullsPerSecond: 0, pullBurst: 1 },
@@ -167,9 +104,8 @@ for (const version of ['debian', 'trixie', 'sid'] as const) {
         const sandbox = sandboxConfig({ uid: pod.metadata.uid });
         return puller.ensure({ pod, object: containerObject(pod, 'app'), reference, pullPolicy, sandboxConfig: sandbox }, o);
       };
-      const reference = `127.0.0.1:${port}/app:1`;
       try {
-        const absent = await ensure(`127.0.0.1:${port}/absent:1`);
+        const absent = await ensure(`${registry.host}/absent:1`);
         assert.equal(absent.kind === 'failed' ? absent.reason : absent.kind, 'ErrImagePull');
 
         const pulled = await ensure(reference);
@@ -181,18 +117,18 @@ for (const version of ['debian', 'trixie', 'sid'] as const) {
         assert.equal((await ensure(reference, 'IfNotPresent')).kind, 'present');
 
         for (const status of [401, 403, 404, 503]) {
-          registry.status = status;
+          registry.misbehave('app', { kind: 'status', status });
           const refused = await ensure(reference);
           assert.equal(refused.kind === 'failed' ? refused.reason : refused.kind, 'ErrImagePull', String(status));
         }
         events.take();
       } finally {
-        await registry.close();
+        await registry.stop();
       }
       const local = await ensure(reference);
       assert.equal(local.kind, 'present', JSON.stringify(local));
       assert.match(events.take().at(-1) ?? '', /^Warning ImagePullSkipped: .*connection refused/);
-      const missing = await ensure(`127.0.0.1:${port}/other:1`);
+      const missing = await ensure(`${registry.host}/other:1`);
       assert.equal(missing.kind === 'failed' ? missing.reason : missing.kind, 'ErrImagePull');
     });
 

@@ -90,6 +90,8 @@ export interface TestAgentOptions {
   readonly kubelet?: Readonly<Record<string, unknown>>;
   /** Fields of AgentConfiguration likewise. */
   readonly agent?: Readonly<Record<string, unknown>>;
+  /** Added to its command line. */
+  readonly flags?: readonly string[];
   /** Image archives by file name, beside the offline images. */
   readonly archives?: () => Promise<Readonly<Record<string, Buffer>>>;
   /** Folders of programs for its private containerd, before those of the machine. */
@@ -190,7 +192,7 @@ export class TestAgent {
 
   get #flags(): readonly string[] {
     const endpoint = this.#endpoint === undefined ? [] : ['--container-runtime-endpoint', this.#endpoint];
-    return ['--config', path.join(this.dir, 'config.yaml'), '--hostname-override', nodeName, ...endpoint];
+    return ['--config', path.join(this.dir, 'config.yaml'), '--hostname-override', nodeName, ...endpoint, ...(this.#options.flags ?? [])];
   }
 
   /** Resolves once the agent answers on its socket. `program`: what to run, from here on, instead of the sources. */
