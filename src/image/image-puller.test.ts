@@ -222,6 +222,14 @@ test('with no registry in reach, Always is content with the local image and says
   assert.equal(pulls().length, 2);
 });
 
+test('a pull that the runtime gives up because nothing came is an unreachable registry', async () => {
+  const { runtime, events, ensure } = setUp();
+  const id = runtime.addImage('nginx');
+  runtime.failNext('pullImage', new RuntimeError('cancelled', 'failed to pull and unpack image "nginx:latest": context canceled'));
+  assert.equal(outcome(await ensure('nginx', 'Always')), `present ${id}`);
+  assert.match(events.take().at(-1) ?? '', /^Warning ImagePullSkipped: /);
+});
+
 test('Always fails where a registry answered, where there is no local image, and where it is told to', async () => {
   const rows: readonly {
     readonly name: string;
@@ -303,6 +311,29 @@ test('pulls overlap only as far as allowed; waiters that give up leave (C-378, L
   assert.match(outcome(await first), /^present/);
   assert.match(outcome(await third), /^present/);
   assert.deepEqual(pulls(), ['pullImage a:1', 'pullImage c:1']);
+});
+
+test('a pull that lasts too long holds up nobody (L-357)', async () => {
+  const { clock, runtime, ensure, pulls } = setUp({ maxParallelPulls: 1 });
+  for (const name of ['slow:1', 'b:1', 'c:1']) runtime.addImage(name, { present: false });
+  const endSlow = runtime.block('pullImage');
+  const slow = ensure('slow:1', 'IfNotPresent');
+  await settle();
+  const endSecond = runtime.block('pullImage');
+  const second = ensure('b:1', 'IfNotPresent');
+  const third = ensure('c:1', 'IfNotPresent');
+  await clock.advance(300_000 - 1);
+  assert.equal(pulls().length, 1);
+  await clock.advance(1);
+  assert.equal(pulls().length, 2);
+  // Its place is given away once: its own end lets in nobody more.
+  endSlow();
+  assert.match(outcome(await slow), /^present/);
+  await settle();
+  assert.equal(pulls().length, 2);
+  endSecond();
+  for (const end of [second, third]) assert.match(outcome(await end), /^present/);
+  assert.equal(clock.sleeping, 0);
 });
 
 test('more pulls than registryPullQPS allows fail at once (L-358)', async () => {

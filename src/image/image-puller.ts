@@ -101,7 +101,7 @@ export class ImagePuller {
   constructor(options: ImagePullerOptions, deps: ImagePullerDeps) {
     this.#deps = deps;
     this.#whenUnreachable = options.whenUnreachable ?? 'useLocal';
-    this.#queue = new PullQueue(options.maxParallelPulls);
+    this.#queue = new PullQueue(options.maxParallelPulls, deps);
     this.#bucket = new TokenBucket({ perSecond: options.pullsPerSecond, burst: options.pullBurst }, deps);
     this.#backoff = new PullBackoff(options.backoff ?? { initialMs: 10_000, maxMs: 300_000 });
     this.#durations = deps.metrics.histogram({

@@ -31,9 +31,13 @@ const answeredTexts: readonly RegExp[] = [
   /\bx509:/i,
 ];
 
-/** True when the text says that no registry answered: no name, no route, refused, timed out. */
+/** True when no registry answered: no name, no route, refused, timed out, or the runtime gave up a pull that stood still. */
 export function isUnreachable(error: unknown): boolean {
-  if (error instanceof RuntimeError && (error.code === 'not-found' || error.code === 'unavailable')) return false;
+  if (error instanceof RuntimeError) {
+    if (error.code === 'not-found' || error.code === 'unavailable') return false;
+    // Nobody here cancelled it: it was the runtime's own deadline for progress.
+    if (error.code === 'cancelled') return true;
+  }
   const text = messageOf(error);
   return unreachableTexts.some((pattern) => pattern.test(text)) && !answeredTexts.some((pattern) => pattern.test(text));
 }

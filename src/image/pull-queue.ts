@@ -1,25 +1,39 @@
 // How many pulls may run at once (L-357) and how many may begin in a while (L-358).
-import { raceSignal } from '../std/async.ts';
+import { linkSignals, raceSignal } from '../std/async.ts';
 import type { Clock, Instant } from '../std/clock.ts';
+
+/** A pull that lasts longer gives its place to the next one: a registry that stalls must not hold up those of others. */
+const patienceMs = 5 * 60_000;
 
 /** First come, first served. A waiter whose signal aborts leaves the queue. */
 export class PullQueue {
   readonly #limit: number;
+  readonly #clock: Clock;
   readonly #waiting: (() => void)[] = [];
   #running = 0;
 
   /** `limit` ≥ 1; Infinity lets everyone in. */
-  constructor(limit: number) {
+  constructor(limit: number, deps: { readonly clock: Clock }) {
     this.#limit = limit;
+    this.#clock = deps.clock;
   }
 
   /** Runs `task` once there is room. Rejects with `signal.reason` when that aborts while waiting. */
   async run<T>(task: () => Promise<T>, signal: AbortSignal): Promise<T> {
     await this.#enter(signal);
+    let hasLeft = false;
+    const leave = (): void => {
+      if (!hasLeft) this.#leave();
+      hasLeft = true;
+    };
+    using wait = linkSignals(signal);
+    const patience = this.#clock.sleep(patienceMs, wait.signal).then(leave, () => undefined);
     try {
       return await task();
     } finally {
-      this.#leave();
+      wait.abort(undefined);
+      await patience;
+      leave();
     }
   }
 
