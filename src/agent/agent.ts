@@ -23,7 +23,7 @@ import { createImagePuller } from './images.ts';
 import { applyKernelSettings } from './kernel-settings.ts';
 import { Lifetime } from './lifetime.ts';
 import { checkMachine } from './machine-check.ts';
-import { PrometheusMetrics } from './metrics.ts';
+import { declareNode, PrometheusMetrics } from './metrics.ts';
 import { startNodeCare } from './node-care.ts';
 import { detectCgroup, NodeFactsReader } from './node-facts.ts';
 import { NodeFeed } from './node-view.ts';
@@ -102,7 +102,9 @@ export class Agent {
     if (given === undefined) await shareFolder(config.rootDir, { mounter: programMounter, log: base.logger }, life);
     const connection = given === undefined ? await connectRuntime({ loaded, env }, base, life) : await connectGiven(given, base, life);
     const { runtime, version, containerd } = connection;
-    const { layout, facts: cgroup } = await detectCgroup(config, await runtime.cgroupDriver(life));
+    const driver = await runtime.cgroupDriver(life);
+    const { layout, facts: cgroup } = await detectCgroup(config, driver);
+    declareNode(base.metrics, cgroup.version, driver !== undefined);
     tellStart(config, cgroup.version, base.events);
     const node = new NodeFactsReader({ config, cgroup, layout }, { runtime, clock, log: base.logger });
     await node.refreshRuntime(life);
@@ -153,12 +155,8 @@ export class Agent {
     nodeFeed = nodes;
     life.spawn('node', (o) => nodes.run(o));
     const stats = new AgentStats({ config, layout, cgroup }, { runtime, status, clock, log: base.logger });
-    const cluster = startCluster(config, { ...base, status, podConfig, nodes, engine }, life);
-    await startServers(
-      { config, cgroup },
-      { ...base, runtime, status, stats, sources, engine, nodes, cluster, onKubeletPort, setVerbosity },
-      life,
-    );
+    const cluster = await startCluster(config, { ...base, status, podConfig, nodes, engine }, life);
+    await startServers(config, { ...base, runtime, status, stats, sources, engine, nodes, cluster, onKubeletPort, setVerbosity }, life);
 
     const { workers, pleg, state } = engine;
     if (containerd !== undefined) life.spawn('containerd', (o) => containerd.supervise({ ...o, onRestarted: () => workers.wakeAll() }));

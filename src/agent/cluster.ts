@@ -1,10 +1,12 @@
 // The agent's place on a real cluster: ClusterMode with what it needs of the other stages. None of them waits for it (D3).
 import type { AgentConfig } from '../config/agent-config.ts';
 import { ClusterMode } from '../mirror/cluster-mode.ts';
+import { NodeStartup } from '../mirror/node-startup.ts';
 import type { PodConfig } from '../podconfig/pod-config.ts';
 import type { StatusStore } from '../status/status-store.ts';
 import type { AgentBase } from './base.ts';
 import type { Lifetime } from './lifetime.ts';
+import { startTimes } from './metrics.ts';
 import { type NodeFeed, nodeOptions } from './node-view.ts';
 import type { PodEngine } from './pod-engine.ts';
 import { agentVersion, kubeVersion } from './version.ts';
@@ -17,8 +19,12 @@ export interface ClusterDeps extends AgentBase {
 }
 
 /** Begins the work and answers at once; undefined without `--kubeconfig`. */
-export function startCluster(config: AgentConfig, deps: ClusterDeps, life: Lifetime): ClusterMode | undefined {
-  if (config.kubeconfig === undefined) return undefined;
+export async function startCluster(config: AgentConfig, deps: ClusterDeps, life: Lifetime): Promise<ClusterMode | undefined> {
+  const startup = new NodeStartup(await startTimes(), deps.metrics);
+  if (config.kubeconfig === undefined) {
+    showLocalMirrors(deps);
+    return undefined;
+  }
   const { podConfig, events } = deps;
   const cluster = new ClusterMode(
     {
@@ -42,6 +48,7 @@ export function startCluster(config: AgentConfig, deps: ClusterDeps, life: Lifet
     },
     {
       ...deps,
+      startup,
       facts: deps.nodes.facts,
       onNode: ({ metadata }) => void deps.engine.admission.update({ clusterLabels: metadata?.labels ?? {} }),
       isOrphan: ({ namespace, name }) => podConfig.allSourcesSeen && !wants(podConfig, namespace, name),
@@ -50,6 +57,12 @@ export function startCluster(config: AgentConfig, deps: ClusterDeps, life: Lifet
   events.forwardTo(cluster.events);
   life.spawn('cluster', (o) => cluster.run(o));
   return cluster;
+}
+
+/** Without a cluster it is the local API that shows mirrors, one of each Pod (H-365). */
+function showLocalMirrors({ metrics, status }: ClusterDeps): void {
+  const gauge = metrics.gauge({ name: 'kubelet_mirror_pods', help: '[ALPHA] Mirror Pods of this node' });
+  status.subscribe(() => gauge.set(status.list().length));
 }
 
 function wants(podConfig: PodConfig, namespace: string, name: string): boolean {

@@ -2,6 +2,7 @@
 // Prometheus' text format. Families are declared beside the code that counts; here is only what belongs to nobody else.
 import { readdir, readFile } from 'node:fs/promises';
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import type { Instant } from '../std/clock.ts';
 import { InvariantError } from '../std/errors.ts';
 import type {
   Labels,
@@ -127,8 +128,17 @@ export class PrometheusMetrics implements Metrics {
   }
 }
 
-/** What the node is (H-400), and where its numbers come from (H-402). */
-export function declareNode(metrics: Metrics, cgroupVersion: 1 | 2): void {
+/**
+ * What the node is (H-400), where its numbers come from (H-402), and whether a kubelet of the next release could still
+ * work with its runtime, which has to say its cgroup driver by then (H-401).
+ */
+export function declareNode(metrics: Metrics, cgroupVersion: 1 | 2, saysDriver: boolean): void {
+  const losing = {
+    name: 'kubelet_cri_losing_support',
+    help: '[ALPHA] 1 when the runtime is too old for this release',
+    labels: ['version'],
+  };
+  if (!saysDriver) metrics.gauge(losing).set(1, { version: '1.37.0' });
   metrics.gauge({ name: 'kubelet_cgroup_version', help: '[ALPHA] The version of cgroups on the node' }).set(cgroupVersion);
   const provider = { name: 'kubelet_metrics_provider', help: '[ALPHA] Where usage of containers is read; always 1', labels: ['provider'] };
   metrics.gauge(provider).set(1, { provider: 'cri' });
@@ -174,9 +184,10 @@ async function networkBytes(column: number): Promise<number> {
   );
 }
 
-async function startTime(): Promise<number> {
-  const bootLine = (await readFile('/proc/stat', 'utf8')).split('\n').find((line) => line.startsWith('btime '));
-  return Number(bootLine?.slice(6) ?? 0) + ((await statFields())[19] ?? 0) / ticksPerSecond;
+/** When the machine and this process began. */
+export async function startTimes(): Promise<{ readonly bootedAt: Instant; readonly startedAt: Instant }> {
+  const bootedAt = Number(/^btime (\d+)$/m.exec(await readFile('/proc/stat', 'utf8'))?.[1] ?? 0) * 1000;
+  return { bootedAt, startedAt: bootedAt + (((await statFields())[19] ?? 0) / ticksPerSecond) * 1000 };
 }
 
 const processFamilies: readonly ProcessFamily[] = [
@@ -204,7 +215,12 @@ const processFamilies: readonly ProcessFamily[] = [
     type: 'gauge',
     read: () => limitOf('Max address space'),
   },
-  { name: 'process_start_time_seconds', help: 'Start of the process as Unix time in seconds', type: 'gauge', read: startTime },
+  {
+    name: 'process_start_time_seconds',
+    help: 'Start of the process as Unix time in seconds',
+    type: 'gauge',
+    read: async () => (await startTimes()).startedAt / 1000,
+  },
   { name: 'process_network_receive_bytes_total', help: 'Bytes received over the network', type: 'counter', read: () => networkBytes(0) },
   { name: 'process_network_transmit_bytes_total', help: 'Bytes sent over the network', type: 'counter', read: () => networkBytes(8) },
 ];

@@ -8,7 +8,7 @@ import type { Runtime } from '../runtime/runtime.ts';
 import type { StatsView } from '../server/views.ts';
 import { shutdownGroups } from '../shutdown/groups.ts';
 import { SystemdLogind } from '../shutdown/logind.ts';
-import { NodeShutdown } from '../shutdown/node-shutdown.ts';
+import { NodeShutdown, shutdownMetrics } from '../shutdown/node-shutdown.ts';
 import type { StatusStore } from '../status/status-store.ts';
 import { emptyDirPath } from '../volume/volumes.ts';
 import { type AgentBase, nodeObject } from './base.ts';
@@ -64,6 +64,7 @@ function startEviction(options: NodeCareOptions, deps: NodeCareDeps, life: Lifet
 }
 
 function startShutdown(config: AgentConfig, deps: NodeCareDeps, life: Lifetime): void {
+  shutdownMetrics(deps.metrics);
   const groups = shutdownGroups(config);
   if (groups.length === 0) return;
   const { workers, admission } = deps.engine;

@@ -3,7 +3,6 @@ import path from 'node:path';
 import type { AgentConfig } from '../config/agent-config.ts';
 import { toDocuments } from '../config/describe.ts';
 import type { ClusterMode } from '../mirror/cluster-mode.ts';
-import type { CgroupFacts } from '../pod/node-facts.ts';
 import type { PodWorkers } from '../podworker/pod-workers.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { KubeServer } from '../server/kube-server.ts';
@@ -17,7 +16,6 @@ import { diffView } from './diff-view.ts';
 import { kubeletApiOptions, serveKubeletEndpoints } from './kubelet-endpoints.ts';
 import { LeaseFeed } from './lease-view.ts';
 import type { Lifetime } from './lifetime.ts';
-import { declareNode } from './metrics.ts';
 import type { NodeFeed } from './node-view.ts';
 import type { PodEngine } from './pod-engine.ts';
 import { podsView } from './pods-view.ts';
@@ -25,11 +23,6 @@ import { runtimeView } from './runtime-view.ts';
 import type { Sources } from './sources.ts';
 import { Troubles } from './troubles.ts';
 import { kubeVersion } from './version.ts';
-
-export interface ServersOptions {
-  readonly config: AgentConfig;
-  readonly cgroup: CgroupFacts;
-}
 
 export interface ServersDeps extends AgentBase {
   readonly runtime: Runtime;
@@ -46,10 +39,9 @@ export interface ServersDeps extends AgentBase {
 }
 
 /** Resolves once kubectl and the command line are served; the kubelet's ports follow in their own time. */
-export async function startServers({ config, cgroup }: ServersOptions, deps: ServersDeps, life: Lifetime): Promise<void> {
+export async function startServers(config: AgentConfig, deps: ServersDeps, life: Lifetime): Promise<void> {
   const { clock, logger: log, runtime, status, sources, events, metrics, engine, reload } = deps;
   const { podConfig } = sources;
-  declareNode(metrics, cgroup.version);
   const pods = podsView(status, clock);
   const manifests = manifestsView(sources, engine.workers);
   let portFault: string | undefined;

@@ -5,7 +5,7 @@ import type { TaskGroup } from '../std/async.ts';
 import type { Clock, Instant } from '../std/clock.ts';
 import { AgentError, messageOf } from '../std/errors.ts';
 import type { Logger } from '../std/log.ts';
-import type { Metrics } from '../std/metrics.ts';
+import type { Counter, Histogram, Metrics } from '../std/metrics.ts';
 import type { Random } from '../std/random.ts';
 import { Backoff } from './backoff.ts';
 import type { CertificateStore, StoredCertificate } from './certificate-store.ts';
@@ -49,6 +49,8 @@ export class CertificateRotation {
   readonly #options: CertificateRotationOptions;
   readonly #deps: CertificateRotationDeps;
   readonly #ttl;
+  readonly #lives: Histogram | undefined;
+  readonly #renewErrors: Counter | undefined;
   #current: StoredCertificate | undefined;
   /** The share of its life after which the current one is replaced: 0.7 … 0.9, drawn once for each. */
   #share: number;
@@ -60,7 +62,17 @@ export class CertificateRotation {
     this.#share = 0.7 + 0.2 * deps.random.next();
     this.#ttl = deps.metrics.gauge({
       name: `kubelet_certificate_manager_${options.kind === 'client' ? 'client' : 'server'}_ttl_seconds`,
-      help: 'Seconds until the certificate expires; negative when it has, infinite when there is none.',
+      help: '[ALPHA] Seconds until the certificate expires; negative when it has, infinite when there is none',
+    });
+    if (options.kind === 'client') return;
+    this.#lives = deps.metrics.histogram({
+      name: 'kubelet_certificate_manager_server_rotation_seconds',
+      help: '[ALPHA] For how long a serving certificate had been valid when it was replaced',
+      buckets: [60, 3600, 4 * 3600, 12 * 3600, ...[1, 7, 30, 90, 180, 365, 4 * 365].map((days) => days * 86_400)],
+    });
+    this.#renewErrors = deps.metrics.counter({
+      name: 'kubelet_server_expiration_renew_errors',
+      help: '[ALPHA] Renewals of the serving certificate that failed',
     });
   }
 
@@ -88,7 +100,9 @@ export class CertificateRotation {
       this.#ttl.set(this.#current === undefined ? Number.POSITIVE_INFINITY : (this.#current.notAfter - this.#deps.clock.now()) / 1000);
       if (!this.#isDue(this.#deps.clock.now())) return;
       try {
+        const replaced = this.#current;
         const renewed = await this.#renew(signal);
+        if (replaced !== undefined) this.#lives?.observe((this.#deps.clock.now() - replaced.notBefore) / 1000);
         this.#share = 0.7 + 0.2 * this.#deps.random.next();
         this.#deps.faults.clear(area);
         this.#deps.logger.info('certificate issued', { kind: this.#options.kind });
@@ -96,6 +110,7 @@ export class CertificateRotation {
         return;
       } catch (error) {
         signal.throwIfAborted();
+        this.#renewErrors?.inc();
         this.#deps.faults.report(area, '', error);
         await this.#deps.clock.sleep(backoff.next(), signal);
       }

@@ -26,6 +26,7 @@ import { ownerOf } from './mirror-object.ts';
 import { MirrorPods, type UidTranslation } from './mirror-pods.ts';
 import { NodeLease } from './node-lease.ts';
 import { type NodeFactsView, NodeRegistration, type NodeRegistrationOptions } from './node-registration.ts';
+import type { NodeStartup } from './node-startup.ts';
 import { Reflector } from './reflector.ts';
 
 export interface ClusterModeOptions {
@@ -64,6 +65,7 @@ export interface ClusterModeDeps {
   readonly random: Random;
   readonly logger: Logger;
   readonly metrics: Metrics;
+  readonly startup: NodeStartup;
   /** For tests: an API instead of the one the kubeconfig names. */
   readonly api?: KubeApi | undefined;
 }
@@ -142,7 +144,14 @@ export class ClusterMode {
       this.#nodes.learn(seen);
       this.#nodeChanged();
     };
-    this.#registration = new NodeRegistration(options.node, { ...heartbeats, facts: deps.facts, events: deps.events, node, learn });
+    this.#registration = new NodeRegistration(options.node, {
+      ...heartbeats,
+      startup: deps.startup,
+      facts: deps.facts,
+      events: deps.events,
+      node,
+      learn,
+    });
     this.#lease = new NodeLease({ nodeName, durationSeconds: options.leaseDurationSeconds }, { ...heartbeats, node });
     this.#forwarder = new EventForwarder({ nodeName, qps: options.eventQps, burst: options.eventBurst }, common);
     this.events = this.#forwarder;

@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import { apiWorld, buildNodeFacts, evenRandom, nodeName, quiesce, until } from '../../test/support/mirror-fixtures.ts';
+import { apiWorld, buildNodeFacts, evenRandom, nodeName, noStartup, quiesce, until } from '../../test/support/mirror-fixtures.ts';
 import type { Node } from '../api/gen/kubernetes.ts';
 import { TaskGroup } from '../std/async.ts';
+import type { Instant } from '../std/clock.ts';
+import { type Metrics, noMetrics } from '../std/metrics.ts';
 import { NodeLease } from './node-lease.ts';
 import type { NodeFacts } from './node-object.ts';
 import { NodeRegistration, type NodeRegistrationOptions } from './node-registration.ts';
+import { NodeStartup } from './node-startup.ts';
 
 const baseFacts = buildNodeFacts({
   addresses: [
@@ -14,7 +17,7 @@ const baseFacts = buildNodeFacts({
   ],
 });
 
-function setUp(t: TestContext, options: Partial<NodeRegistrationOptions> = {}) {
+function setUp(t: TestContext, options: Partial<NodeRegistrationOptions> = {}, startup: (now: Instant) => NodeStartup = () => noStartup) {
   const world = apiWorld();
   let facts = baseFacts;
   let node: Node | undefined;
@@ -38,6 +41,7 @@ function setUp(t: TestContext, options: Partial<NodeRegistrationOptions> = {}) {
     },
     {
       ...world.deps,
+      startup: startup(world.clock.now()),
       api,
       events: world.sink,
       random: evenRandom,
@@ -76,6 +80,31 @@ test('S-355, S-371 … S-376: registered with labels, taints, capacity, addresse
   assert.deepEqual(node?.status?.addresses, baseFacts.addresses, 'both addresses of one type survive the patch');
   assert.equal(node?.status?.conditions?.find((c) => c.type === 'Ready')?.status, 'True');
 });
+
+for (const isKnown of [false, true]) {
+  test(`H-403: how long the start of ${isKnown ? 'a known node is not told' : 'a new node took is told once it is Ready'}`, async (t) => {
+    const told = new Map<string, number>();
+    const metrics: Metrics = { ...noMetrics, gauge: ({ name }) => ({ set: (value) => told.set(name, value), remove: () => undefined }) };
+    const w = setUp(t, {}, (now) => new NodeStartup({ bootedAt: now - 30_000, startedAt: now - 2000 }, metrics));
+    const begin = w.clock.now();
+    w.setFacts({ ...baseFacts, readyProblems: ['the network is not there yet'] });
+    if (isKnown) w.double.put('nodes', { metadata: { name: nodeName } });
+    w.registration.start(w.group);
+    await until(w.clock, () => w.shown()?.status?.conditions !== undefined, 1000);
+    assert.equal(told.size, 0, 'it is not Ready');
+    await w.clock.advance(5000);
+    w.setFacts(baseFacts);
+    await w.clock.advance(1000);
+    await quiesce();
+    const seconds = (stage: string): number => told.get(`kubelet_node_startup_${stage}duration_seconds`) ?? Number.NaN;
+    assert.equal(told.size, isKnown ? 0 : 5);
+    if (isKnown) return;
+    assert.deepEqual([seconds('pre_kubelet_'), seconds('registration_')], [28, 0]);
+    assert.ok(seconds('post_registration_') >= 5 && seconds('') <= 30 + (w.clock.now() - begin) / 1000, JSON.stringify([...told]));
+    const parts = ['pre_kubelet_', 'pre_registration_', 'registration_', 'post_registration_'].map(seconds);
+    assert.ok(Math.abs(seconds('') - parts.reduce((sum, part) => sum + part, 0)) < 1e-6);
+  });
+}
 
 test('S-380: an unchanged status is sent every 5 minutes, a changed one within a second', async (t) => {
   const w = setUp(t);

@@ -22,6 +22,7 @@ import {
   platformPatch,
   withoutHeartbeats,
 } from './node-object.ts';
+import type { NodeStartup } from './node-startup.ts';
 
 export interface NodeFactsView {
   /** The facts now. Throws when even the essential ones cannot be read; that round is then left out. */
@@ -48,6 +49,8 @@ export interface NodeRegistrationDeps {
   readonly logger: Logger;
   readonly faults: FaultBook;
   readonly events: EventSink;
+  /** Is told how far the registration has come. */
+  readonly startup: NodeStartup;
   /** What the server has, newer than what the watch has said so far. */
   readonly learn: (node: Node) => void;
   /** The Node as last seen by the watch or a write. */
@@ -99,12 +102,15 @@ export class NodeRegistration {
 
   async #registerOnce(signal: AbortSignal): Promise<void> {
     const facts = await this.#deps.facts.read({ signal });
-    const status = nodeStatus(facts, this.#options, [], this.#deps.clock.now());
+    const now = this.#deps.clock.now();
+    this.#deps.startup.asked(now);
+    const status = nodeStatus(facts, this.#options, [], now);
     try {
       const created = (await this.#deps.api.request(
         { method: 'POST', path: paths.nodes, body: newNode(this.#options, status) },
         { signal },
       )) as Node;
+      this.#deps.startup.registered(this.#deps.clock.now());
       this.#deps.logger.info('node registered', { node: this.#options.nodeName });
       this.#deps.learn(created);
     } catch (error) {
@@ -185,6 +191,7 @@ export class NodeRegistration {
     // After a change the next report is spread out, so that a whole cluster does not report together (S-380).
     this.#reportAt = now + (isChanged ? frequency + (this.#deps.random.next() - 0.5) * frequency : frequency);
     this.#sent = { status, uid };
+    if (status.conditions?.some(({ type, status: is }) => type === 'Ready' && is === 'True')) this.#deps.startup.ready(now);
     this.#deps.faults.clear('node');
   }
 

@@ -57,6 +57,17 @@ const terminated: TerminationCause = {
   conditionMessage: 'Pod was terminated in response to imminent node shutdown.',
 };
 
+/** H-399: there from the beginning, also where no shutdown is waited for. */
+export function shutdownMetrics(metrics: Metrics): { readonly start: Gauge; readonly end: Gauge } {
+  const gauge = (what: string): Gauge => {
+    const name = `kubelet_graceful_shutdown_${what}_time_seconds`;
+    const made = metrics.gauge({ name, help: `[ALPHA] Last graceful shutdown ${what} time since unix epoch in seconds` });
+    made.set(0);
+    return made;
+  };
+  return { start: gauge('start'), end: gauge('end') };
+}
+
 export class NodeShutdown {
   readonly #options: NodeShutdownOptions;
   readonly #deps: NodeShutdownDeps;
@@ -69,14 +80,9 @@ export class NodeShutdown {
   constructor(options: NodeShutdownOptions, deps: NodeShutdownDeps) {
     this.#options = options;
     this.#deps = deps;
-    const gauge = (what: string): Gauge => {
-      const name = `kubelet_graceful_shutdown_${what}_time_seconds`;
-      const made = deps.metrics.gauge({ name, help: `[ALPHA] Last graceful shutdown ${what} time since unix epoch in seconds` });
-      made.set(0);
-      return made;
-    };
-    this.#startedAt = gauge('start');
-    this.#endedAt = gauge('end');
+    const { start, end } = shutdownMetrics(deps.metrics);
+    this.#startedAt = start;
+    this.#endedAt = end;
   }
 
   /** Lasts until the signal aborts; then the machine waits for nobody here any more. Without logind it says so once. */

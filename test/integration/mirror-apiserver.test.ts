@@ -10,7 +10,7 @@ import { silentLogger } from '../../src/std/log.ts';
 import { noMetrics } from '../../src/std/metrics.ts';
 import { systemRandom } from '../../src/std/random.ts';
 import { type Envtest, envtestMissing, read, startEnvtest, untilObject } from '../support/envtest.ts';
-import { buildNodeFacts, nodeName, runningStatus, staticPod } from '../support/mirror-fixtures.ts';
+import { buildNodeFacts, nodeName, noStartup, runningStatus, staticPod } from '../support/mirror-fixtures.ts';
 
 const missing = envtestMissing();
 if (missing !== undefined) console.error(`SKIPPED: ${missing}`);
@@ -62,6 +62,7 @@ async function join(t: TestContext, env: Envtest) {
       random: systemRandom,
       logger: silentLogger,
       metrics: noMetrics,
+      startup: noStartup,
     },
   );
   const stop = new AbortController();

@@ -5,11 +5,14 @@ import type { Pod } from '../../src/api/pod.ts';
 import { ApiGate } from '../../src/mirror/api-gate.ts';
 import { FaultBook } from '../../src/mirror/faults.ts';
 import type { NodeFacts } from '../../src/mirror/node-object.ts';
+import { NodeStartup } from '../../src/mirror/node-startup.ts';
 import { StatusStore } from '../../src/status/status-store.ts';
 import { silentLogger } from '../../src/std/log.ts';
 import { noMetrics } from '../../src/std/metrics.ts';
 import { FakeClock } from './fake-clock.ts';
 import { KubeApiDouble } from './kube-api-double.ts';
+
+export const noStartup = new NodeStartup({ bootedAt: 0, startedAt: 0 }, noMetrics);
 
 export const nodeName = 'node-1';
 
@@ -115,7 +118,7 @@ export function apiWorld() {
   });
   const gate = new ApiGate({ qps: 50, burst: 100 }, { api: double.api(), clock, random: evenRandom, faults });
   const status = new StatusStore({ clock });
-  const deps = { api: gate, clock, random: evenRandom, faults, logger: silentLogger, metrics: noMetrics };
+  const deps = { api: gate, clock, random: evenRandom, faults, logger: silentLogger, metrics: noMetrics, startup: noStartup };
   return { clock, double, events, sink, faults, gate, status, deps };
 }
 
