@@ -1,6 +1,7 @@
 // The agent's place on a real cluster: ClusterMode with what it needs of the other stages. None of them waits for it (D3).
 import type { AgentConfig } from '../config/agent-config.ts';
 import { ClusterMode } from '../mirror/cluster-mode.ts';
+import { statusSyncs } from '../mirror/mirror-pods.ts';
 import { NodeStartup } from '../mirror/node-startup.ts';
 import type { PodConfig } from '../podconfig/pod-config.ts';
 import type { StatusStore } from '../status/status-store.ts';
@@ -23,6 +24,7 @@ export async function startCluster(config: AgentConfig, deps: ClusterDeps, life:
   const startup = new NodeStartup(await startTimes(), deps.metrics);
   if (config.kubeconfig === undefined) {
     showLocalMirrors(deps);
+    statusSyncs(deps.metrics);
     return undefined;
   }
   const { podConfig, events } = deps;

@@ -29,6 +29,7 @@ class Scene {
   readonly nodeEvents = new RecordedEvents();
   readonly warnings: string[] = [];
   readonly counted: string[] = [];
+  readonly ages = new Set<string>();
   readonly left = { memory: 1000 * mi, nodefs: 1000 * mi };
   readonly usages = new Map<string, Usage>();
   /** What removing images and dead containers gives back. */
@@ -67,6 +68,10 @@ class Scene {
           ...noMetrics,
           counter: ({ name }) => ({
             inc: (labels = {}) => void this.counted.push(`${name} ${JSON.stringify(labels)}`),
+            remove: () => undefined,
+          }),
+          histogram: ({ name }) => ({
+            observe: (_, labels = {}) => void this.ages.add(`${name} ${JSON.stringify(labels)}`),
             remove: () => undefined,
           }),
         },
@@ -111,7 +116,7 @@ function scene(change: Partial<EvictionSettings>, run: (s: Scene) => Promise<voi
   });
 }
 
-test('short of memory: one Pod at a time in order, critical ones never, and all come back when it is over (L-505, L-506, S-441, H-389, C-399, D4)', () =>
+test('short of memory: one Pod at a time in order, critical ones never, and all come back when it is over (L-505, L-506, S-441, H-389, H-390, C-399, D4)', () =>
   scene({}, async (s) => {
     const { m } = s;
     await s.pass(20);
@@ -135,6 +140,7 @@ test('short of memory: one Pod at a time in order, critical ones never, and all 
       'kubelet_evictions {"eviction_signal":"memory.available"}',
       'kubelet_evictions {"eviction_signal":"memory.available"}',
     ]);
+    assert.deepEqual([...s.ages], ['kubelet_eviction_stats_age_seconds {"eviction_signal":"memory.available"}']);
     assert.deepEqual(s.nodeEvents.lines, ['Warning EvictionThresholdMet: Attempting to reclaim memory'], 'told once');
     await m.apply(...m.desired.values(), pod('late'));
     assert.equal(s.phase('late'), 'Failed Evicted');

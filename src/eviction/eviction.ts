@@ -9,7 +9,7 @@ import type { TerminationCause } from '../pod/work.ts';
 import type { Clock } from '../std/clock.ts';
 import { messageOf } from '../std/errors.ts';
 import type { Logger } from '../std/log.ts';
-import type { Counter, Metrics } from '../std/metrics.ts';
+import type { Counter, Histogram, Metrics } from '../std/metrics.ts';
 import {
   type Judgement,
   judge,
@@ -65,6 +65,7 @@ export class Eviction {
   readonly #options: EvictionOptions;
   readonly #deps: EvictionDeps;
   readonly #evictions: Counter;
+  readonly #ages: Histogram;
   #memory: PressureMemory = noPressureMemory;
   /** What was short at the last look, so that each shortage is told once. */
   #told: ReadonlySet<string> = new Set();
@@ -76,6 +77,11 @@ export class Eviction {
     this.#evictions = deps.metrics.counter({
       name: 'kubelet_evictions',
       help: '[STABLE] Cumulative number of pod evictions by eviction signal',
+      labels: ['eviction_signal'],
+    });
+    this.#ages = deps.metrics.histogram({
+      name: 'kubelet_eviction_stats_age_seconds',
+      help: '[ALPHA] How old what was read of a signal was when something was to be done about it',
       labels: ['eviction_signal'],
     });
   }
@@ -113,7 +119,11 @@ export class Eviction {
 
   async #judge(options: CallOptions): Promise<Judgement> {
     const { signals, clock, onPressure } = this.#deps;
-    const judgement = judge(await signals(options), this.#options.settings(), this.#memory, clock.elapsed());
+    const readAt = clock.elapsed();
+    const read = await signals(options);
+    const now = clock.elapsed();
+    const judgement = judge(read, this.#options.settings(), this.#memory, now);
+    for (const { signal } of judgement.shortages) this.#ages.observe((now - readAt) / 1000, { eviction_signal: signal });
     this.#memory = judgement.memory;
     onPressure(judgement.pressure);
     return judgement;

@@ -6,6 +6,7 @@ import type { Pod } from '../api/pod.ts';
 import type { PodStage, PodView } from '../status/status-store.ts';
 import { TaskGroup } from '../std/async.ts';
 import { toRfc3339 } from '../std/clock.ts';
+import { type Metrics, noMetrics } from '../std/metrics.ts';
 import { toMirrorPod } from './mirror-object.ts';
 import { MirrorPods, planMirror } from './mirror-pods.ts';
 
@@ -126,12 +127,15 @@ const plans: readonly [string, Parameters<typeof planMirror>[0], ReturnType<type
 
 for (const [name, input, expected] of plans) test(`planMirror: ${name}`, () => assert.deepEqual(planMirror(input), expected));
 
-function setUp(t: TestContext, options: { readonly isOrphan?: boolean; readonly node?: Node | undefined } = { node }) {
+function setUp(
+  t: TestContext,
+  options: { readonly isOrphan?: boolean; readonly node?: Node | undefined; readonly metrics?: Metrics } = { node },
+) {
   const world = apiWorld();
   const state = { node: 'node' in options ? options.node : node, isOrphan: options.isOrphan ?? true };
   const mirrors = new MirrorPods(
     { nodeName },
-    { ...world.deps, status: world.status, node: () => state.node, isOrphan: () => state.isOrphan },
+    { ...world.deps, metrics: options.metrics ?? noMetrics, status: world.status, node: () => state.node, isOrphan: () => state.isOrphan },
   );
   const group = new TaskGroup();
   t.after(() => group.close());
@@ -180,6 +184,28 @@ test('a status that changes is patched, one that does not is not', async (t) => 
   assert.deepEqual(w.mirror()?.status?.podIPs, [{ ip: '10.0.0.9' }]);
   assert.equal(w.mirror()?.status?.message, 'm');
   assert.equal(w.double.requests.at(-1)?.contentType, 'application/strategic-merge-patch+json');
+});
+
+test('H-373: how long the API server was behind is told for each status it takes, an outage included', async (t) => {
+  const seconds: number[] = [];
+  const w = setUp(t, {
+    node,
+    metrics: { ...noMetrics, histogram: () => ({ observe: (value) => seconds.push(value), remove: () => undefined }) },
+  });
+  w.start();
+  w.status.publish(pod, runningStatus);
+  await quiesce();
+  assert.deepEqual(seconds, [0]);
+  w.double.isDown = true;
+  w.status.publish(pod, { ...runningStatus, phase: 'Succeeded' });
+  await quiesce();
+  await w.clock.advance(7000);
+  w.double.isDown = false;
+  await w.clock.advance(30_000);
+  await quiesce();
+  assert.equal(w.mirror()?.status?.phase, 'Succeeded');
+  assert.equal(seconds.length, 2);
+  assert.ok((seconds[1] ?? 0) >= 7, String(seconds));
 });
 
 test('S-334: an edited status is put right within 10 s, and a fight over it is not a storm', async (t) => {

@@ -11,7 +11,7 @@ import { type Clock, fromRfc3339, type Instant } from '../std/clock.ts';
 import { AgentError, assertNever } from '../std/errors.ts';
 import { equalJson } from '../std/json.ts';
 import type { Logger } from '../std/log.ts';
-import type { Metrics } from '../std/metrics.ts';
+import type { Histogram, Metrics } from '../std/metrics.ts';
 import type { Random } from '../std/random.ts';
 import { Backoff } from './backoff.ts';
 import type { FaultBook } from './faults.ts';
@@ -128,6 +128,15 @@ interface Sent {
   readonly at: number;
 }
 
+/** H-373. */
+export function statusSyncs(metrics: Metrics): Histogram {
+  return metrics.histogram({
+    name: 'kubelet_pod_status_sync_duration_seconds',
+    help: '[ALPHA] From a change of the status of a Pod until the API server has it',
+    buckets: [0.01, 0.05, 0.1, 0.5, 1, 5, 10, 20, 30, 45, 60],
+  });
+}
+
 export class MirrorPods implements UidTranslation {
   readonly #options: MirrorPodsOptions;
   readonly #deps: MirrorPodsDeps;
@@ -141,7 +150,10 @@ export class MirrorPods implements UidTranslation {
     string,
     { readonly backoff: Backoff; readonly hash: string; readonly at: number; readonly notBefore: number }
   >();
+  /** Since when each static Pod has a status that no mirror shows, by `Clock.elapsed`. */
+  readonly #unshown = new Map<string, number>();
   readonly #gauge;
+  readonly #syncs;
   readonly #writes;
 
   constructor(options: MirrorPodsOptions, deps: MirrorPodsDeps) {
@@ -159,7 +171,8 @@ export class MirrorPods implements UidTranslation {
         onSynced: () => this.resync(),
       },
     );
-    this.#gauge = deps.metrics.gauge({ name: 'kubelet_mirror_pods', help: 'Mirror Pods of this node at the API server.' });
+    this.#gauge = deps.metrics.gauge({ name: 'kubelet_mirror_pods', help: '[ALPHA] Mirror Pods of this node' });
+    this.#syncs = statusSyncs(deps.metrics);
     this.#writes = deps.metrics.counter({
       name: 'pinpod_mirror_writes_total',
       help: 'Mirror Pods created, deleted and updated at the API server.',
@@ -196,7 +209,12 @@ export class MirrorPods implements UidTranslation {
   }
 
   async #run({ signal }: { readonly signal: AbortSignal }): Promise<void> {
-    const unsubscribe = this.#deps.status.subscribe(({ view }) => this.#wake(keyOf(view.pod)));
+    const unsubscribe = this.#deps.status.subscribe(({ kind, view }) => {
+      const { uid } = view.pod.metadata;
+      if (kind === 'removed') this.#unshown.delete(uid);
+      else if (!this.#unshown.has(uid)) this.#unshown.set(uid, this.#deps.clock.elapsed());
+      this.#wake(keyOf(view.pod));
+    });
     const pass = async (): Promise<never> => {
       for (;;) {
         this.resync();
@@ -369,6 +387,9 @@ export class MirrorPods implements UidTranslation {
       return;
     }
     const patch = isShown ? undefined : toStatusPatch(status, mirror);
+    // What changes from here on is for the next request.
+    const unshownSince = this.#unshown.get(pod.metadata.uid);
+    this.#unshown.delete(pod.metadata.uid);
     if (patch !== undefined) {
       const { name, namespace } = pod.metadata;
       try {
@@ -382,9 +403,11 @@ export class MirrorPods implements UidTranslation {
           { signal },
         )) as ApiPod;
         this.#writes.inc({ operation: 'status' });
+        if (unshownSince !== undefined) this.#syncs.observe((this.#deps.clock.elapsed() - unshownSince) / 1000);
         this.#pods.learn(answer);
         this.#sent.set(uid, { wanted, shown: shownAfter(patch.status, shown, ownStatus(answer.status)), at: now });
       } catch (error) {
+        if (unshownSince !== undefined) this.#unshown.set(pod.metadata.uid, unshownSince);
         // A container that had ended for good runs again, which no object may show (S-342): another object may. One that has
         // shown nothing yet would fare no better.
         if (isApiError(error, 'invalid') && mirror.status?.startTime !== undefined) {

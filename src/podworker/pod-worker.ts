@@ -76,7 +76,7 @@ export class PodWorker {
   /** Counts ends of actions: an observation begun before one of them tells nothing of its effect. */
   #ends = 0;
   /** Since when there is something to do, and what about. */
-  #busy: { readonly kind: WorkKind; readonly since: Instant } | undefined;
+  #busy: { readonly kind: WorkKind; readonly since: number } | undefined;
   #next: 'create' | 'update' | 'sync' = 'create';
   #isAwake = true;
   #wakeUp: () => void = () => undefined;
@@ -204,7 +204,7 @@ export class PodWorker {
     const { clock, logger } = this.#deps;
     this.#busy ??= {
       kind: this.#work.state === 'sync' ? this.#next : this.#work.state === 'terminating' ? 'terminating' : 'terminated',
-      since: clock.now(),
+      since: clock.elapsed(),
     };
     const ends = this.#ends;
     let observed: ObservedPod;
@@ -226,10 +226,10 @@ export class PodWorker {
     return next;
   }
 
-  #settle({ kind, since }: { readonly kind: WorkKind; readonly since: Instant }): void {
+  #settle({ kind, since }: { readonly kind: WorkKind; readonly since: number }): void {
     this.#busy = undefined;
     if (kind === this.#next) this.#next = 'sync';
-    this.#deps.onSettled?.(kind, this.#deps.clock.now() - since);
+    this.#deps.onSettled?.(kind, this.#deps.clock.elapsed() - since);
   }
 
   /** For the next life of the agent. No deed waits for it. */
