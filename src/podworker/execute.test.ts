@@ -8,7 +8,7 @@ import { buildContainer, buildPod, RecordedEvents } from '../../test/support/pod
 import type { PodSpec } from '../api/gen/kubernetes.ts';
 import type { Action } from '../pod/action.ts';
 import type { ActionOutcome } from '../pod/memory.ts';
-import { RuntimeError } from '../std/errors.ts';
+import { AgentError, RuntimeError } from '../std/errors.ts';
 import { silentLogger } from '../std/log.ts';
 import { noMetrics } from '../std/metrics.ts';
 import { ContainerLogLinks } from './container-log-links.ts';
@@ -99,6 +99,18 @@ test('the cgroup cannot be made (L-053, S-425)', async () => {
   const { events, run } = setUp({}, {}, { cgroups });
   assert.equal((await run({ type: 'CreatePodCgroup', hasRunning: false })).kind, 'failed');
   assert.deepEqual(events.take(), ['Warning FailedCreatePodContainer: unable to ensure pod container exists: no space']);
+});
+
+test('volumes that cannot be set up: an event for each, and one for the Pod (L-055, L-311)', async () => {
+  const failures = ['MountVolume.SetUp failed for volume "a" : no', 'MountVolume.SetUp failed for volume "b" : no'];
+  const setUpVolumes = () => Promise.reject(Object.assign(new AgentError('failed-mount', 'unmounted volumes=[a b]'), { failures }));
+  const volumes = { refresh: setUpVolumes, envFiles: setUpVolumes, mounts: setUpVolumes, tearDown: setUpVolumes, setUp: setUpVolumes };
+  const { events, run } = setUp({}, {}, { volumes });
+  assert.equal((await run({ type: 'SetUpVolumes' })).kind, 'failed');
+  assert.deepEqual(
+    events.take(),
+    [...failures, 'Unable to attach or mount volumes: unmounted volumes=[a b]'].map((text) => `Warning FailedMount: ${text}`),
+  );
 });
 
 test('a kill that fails (L-061, S-281, S-426)', async () => {

@@ -300,6 +300,7 @@ export class PodExecutor {
       case 'CreatePodCgroup':
         return warn('FailedCreatePodContainer', `unable to ensure pod container exists: ${message}`); // L-053
       case 'SetUpVolumes':
+        for (const failure of failuresOf(error)) warn('FailedMount', failure); // L-311
         return warn('FailedMount', `Unable to attach or mount volumes: ${message}`); // L-055
       case 'RunPodSandbox':
         return warn('FailedCreatePodSandBox', `Failed to create pod sandbox: ${rpcText}`); // L-161
@@ -337,6 +338,12 @@ function updateOf(resources: LinuxResources): LinuxResources {
 /** The Kubernetes reason an error of volumes or configuration names itself. */
 function reasonOf(error: unknown): string | undefined {
   return error instanceof AgentError && 'reason' in error && typeof error.reason === 'string' ? error.reason : undefined;
+}
+
+/** What an error of volumes tells of each of them. */
+function failuresOf(error: unknown): readonly string[] {
+  const failures = error instanceof AgentError && 'failures' in error ? error.failures : undefined;
+  return Array.isArray(failures) ? failures.filter((one) => typeof one === 'string') : [];
 }
 
 function waiting(reason: string, message: string, retryAt: number | undefined): ActionOutcome {

@@ -29,6 +29,7 @@ export interface ImagePort {
 }
 
 export interface VolumePort {
+  /** Rejects with an AgentError whose `failures` tell of each volume that failed, one text each. */
   setUp(pod: Pod, node: NodeFacts, options: CallOptions): Promise<void>;
   /** Brings the files of volumes that show changing data up to date. */
   refresh(pod: Pod, node: NodeFacts, options: CallOptions): Promise<void>;

@@ -243,8 +243,8 @@ test('L-310, L-311 every failed volume is named, the others are set up', async (
     assert.equal(error.reason, 'FailedMount');
     assert.match(error.message, /^unmounted volumes=\[bad net\], unattached volumes=\[\], failed to process volumes=\[\]: /);
     assert.deepEqual(error.failures, [
-      { volume: 'bad', message: 'MountVolume.SetUp failed for volume "bad" : hostPath type check failed: /none is not a file' },
-      { volume: 'net', message: 'MountVolume.SetUp failed for volume "net" : no volume plugin matched: nfs is not supported' },
+      'MountVolume.SetUp failed for volume "bad" : hostPath type check failed: /none is not a file',
+      'MountVolume.SetUp failed for volume "net" : no volume plugin matched: nfs is not supported',
     ]);
     return true;
   });
