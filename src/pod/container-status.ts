@@ -198,6 +198,7 @@ function recordedStatus(
     state,
     lastState: lastState(draft, older, previous, containerID),
     ...(user === undefined ? {} : { user: { linux: { uid: user.uid, gid: user.gid, supplementalGroups: user.supplementalGroups } } }),
+    ...(record.stopSignal === undefined ? {} : { stopSignal: record.stopSignal }),
   };
 }
 

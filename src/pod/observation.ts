@@ -56,6 +56,8 @@ export interface ObservedContainer {
   readonly mounts: readonly ObservedMount[];
   readonly resources: ObservedResources | undefined;
   readonly user: { readonly uid: number; readonly gid: number; readonly supplementalGroups: readonly number[] } | undefined;
+  /** The signal it was told to stop the container with; undefined where the runtime does not know of that (L-430). */
+  readonly stopSignal: string | undefined;
 }
 
 export interface ObservedResources {

@@ -965,6 +965,21 @@ table('9.2 postStart', [
   { name: 'it is not run for what ran before the agent started (L-433)', spec: withHook, containers: [app(), recordOf(side)], actions: [] },
 ]);
 
+const withSignal: Partial<PodSpec> = { containers: [buildContainer({ lifecycle: { stopSignal: 'SIGUSR1' } })] };
+const signalled = withSignal.containers?.[0] ?? buildContainer();
+
+table('9.1 lifecycle.stopSignal', [
+  { name: 'the runtime knows of it (L-430)', spec: withSignal, containers: [recordOf(signalled, { stopSignal: 'SIGUSR1' })], actions: [] },
+  {
+    name: 'it does not: that is said (L-430)',
+    spec: withSignal,
+    containers: [recordOf(signalled)],
+    notes: ['StopSignalIgnored'],
+    actions: [],
+  },
+  { name: 'before it runs nothing is known', spec: withSignal, actions: [create('app')] },
+]);
+
 table('11.1 active deadline', [
   {
     name: 'still to come: wake then (L-491)',

@@ -138,6 +138,7 @@ function wantImage(draft: Draft, container: Container, sandboxAttempt: number): 
 function planContainers(draft: Draft, pod: Pod, sandbox: ObservedSandbox): Outcome {
   const pass = new ContainerPass(draft, pod, sandbox);
   pass.planResize();
+  pass.noteStopSignals();
   const init = pass.planInit();
   if (init === 'failed') return 'end';
   if (init === 'waiting') return 'continue';
@@ -281,6 +282,21 @@ class ContainerPass {
     if (!isBusy) this.#draft.want(resize);
     const containers = changes.map(({ container, to }) => ({ name: container, resources: to }));
     this.#draft.note({ type: 'Normal', reason: 'ResizeStarted', message: `Pod resize started: ${JSON.stringify({ containers })}` });
+  }
+
+  /** L-430: who asked for a signal the runtime does not know of learns it before the container is to stop. */
+  noteStopSignals(): void {
+    for (const container of allContainers(this.#pod.spec)) {
+      const wanted = container.lifecycle?.stopSignal;
+      const record = this.#newest(container);
+      if (wanted === undefined || record?.state !== 'running' || record.stopSignal !== undefined) continue;
+      this.#draft.note({
+        type: 'Warning',
+        reason: 'StopSignalIgnored',
+        message: `lifecycle.stopSignal ${wanted} has no effect: the runtime does not support it and stops the container with the signal of its image`,
+        container: container.name,
+      });
+    }
   }
 
   /** Wants the next step towards a running container. */

@@ -344,6 +344,7 @@ export class FakeRuntime implements Runtime {
           mounts: [],
           resources: undefined,
           user: undefined,
+          stopSignal: undefined,
         })),
     );
   }
@@ -854,6 +855,7 @@ function observeContainer(container: Container): ObservedContainer {
     })),
     resources: { cpuShares, cpuQuota, cpuPeriod, memoryLimitBytes },
     user: { uid: runAsUser, gid: runAsGroup, supplementalGroups },
+    stopSignal: config.stopSignal,
   };
 }
 

@@ -85,6 +85,7 @@ export function observedContainer(change: Partial<ObservedContainer> = {}): Obse
     mounts: [],
     resources: undefined,
     user: undefined,
+    stopSignal: undefined,
     ...change,
   };
 }

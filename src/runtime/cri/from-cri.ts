@@ -60,6 +60,7 @@ export function fromCriContainer(container: cri.Container): ObservedContainer {
     mounts: [],
     resources: undefined,
     user: undefined,
+    stopSignal: undefined,
   };
 }
 
@@ -89,7 +90,15 @@ export function fromCriContainerStatus(status: cri.ContainerStatus, sandboxId: s
     })),
     resources: status.resources?.linux && fromCriResources(status.resources.linux),
     user: user && { uid: Number(user.uid), gid: Number(user.gid), supplementalGroups: user.supplementalGroups.map(Number) },
+    stopSignal: fromCriSignal(status.stopSignal),
   };
+}
+
+/** `SIGRTMINPLUS1` is what Kubernetes calls `SIGRTMIN+1`. */
+function fromCriSignal(signal: cri.Signal): string | undefined {
+  if (signal === cri.Signal.RUNTIME_DEFAULT) return undefined;
+  const name = Object.entries(cri.Signal).find(([, value]) => value === signal)?.[0];
+  return name?.replace('PLUS', '+').replace('MINUS', '-');
 }
 
 export function fromCriImage(image: cri.Image): RuntimeImage {
