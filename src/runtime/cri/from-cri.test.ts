@@ -49,7 +49,7 @@ describe('times (L-101, L-278)', () => {
   });
 });
 
-test("the stop signal in Kubernetes' words, if there is one (L-430)", () => {
+it("the stop signal in Kubernetes' words, if there is one (L-430)", () => {
   const signals = [cri.Signal.SIGUSR1, cri.Signal.SIGRTMINPLUS3, cri.Signal.SIGRTMAXMINUS2, cri.Signal.RUNTIME_DEFAULT] as const;
   const names = signals.map((stopSignal) => fromCriContainerStatus(containerStatus({ stopSignal }), 's').stopSignal);
   assert.deepEqual(names, ['SIGUSR1', 'SIGRTMIN+3', 'SIGRTMAX-2', undefined]);
