@@ -1,5 +1,4 @@
 // Composition root: builds every stage by hand, starts them in order, stops them in reverse. It decides nothing.
-import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import type { EventSink } from '../api/events.ts';
 import type { AgentConfig } from '../config/agent-config.ts';
@@ -27,6 +26,7 @@ import { declareNode, PrometheusMetrics } from './metrics.ts';
 import { startNodeCare } from './node-care.ts';
 import { detectCgroup, NodeFactsReader } from './node-facts.ts';
 import { NodeFeed } from './node-view.ts';
+import { makeOwnFolder } from './own-folder.ts';
 import { createPodEngine } from './pod-engine.ts';
 import { observeReactions, reactionMetrics } from './reaction-metrics.ts';
 import { ConfigReload } from './reload.ts';
@@ -76,9 +76,9 @@ export class Agent {
     const { config, warnings } = this.#options.loaded;
     for (const warning of warnings) this.#deps.logger.warn(warning);
     await checkMachine(config);
-    for (const folder of [config.rootDir, config.podLogsDir]) await mkdir(folder, { recursive: true, mode: 0o750 });
+    for (const folder of [config.rootDir, config.podLogsDir]) await makeOwnFolder(folder, 0o750);
     // The first process of a Pod with a user namespace, who is nobody here, must get to its root through it.
-    await mkdir(config.runDir, { recursive: true, mode: 0o711 });
+    await makeOwnFolder(config.runDir, 0o711);
     const life = new Lifetime({ signal }, this.#deps);
     try {
       await this.#start(life);

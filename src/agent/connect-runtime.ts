@@ -23,6 +23,8 @@ export interface ConnectOptions {
 export interface RuntimeConnection {
   readonly runtime: Runtime;
   readonly version: RuntimeVersion;
+  /** Its cgroup driver, where the agent chose it. */
+  readonly cgroupDriver: 'systemd' | 'cgroupfs' | undefined;
   /** Present when the agent runs containerd itself; whoever starts the agent supervises it. */
   readonly containerd: PrivateContainerd | undefined;
   /** The image came from an archive on this machine: no registry is asked for it, and garbage collection leaves it. */
@@ -62,7 +64,7 @@ export async function connectRuntime(
       runDir: config.runDir,
       pauseImage: config.pauseImage,
       imagesDir: config.imagesDir,
-      cgroupDriver: config.cgroupDriver,
+      cgroupDriver: loaded.origins.cgroupDriver.kind === 'default' ? undefined : config.cgroupDriver,
       subnets: isDefaultSubnet ? [config.privateContainerdSubnet, ...defaultSubnets] : [config.privateContainerdSubnet],
       bridge: config.privateContainerdBridge,
       binDirs: config.privateContainerdBinDirs,
@@ -86,6 +88,7 @@ export async function connectRuntime(
   return {
     runtime: withMetrics(client, { metrics, clock }),
     version,
+    cgroupDriver: chosen.kind === 'private' ? chosen.info.cgroupDriver : undefined,
     containerd: chosen.kind === 'private' ? containerd : undefined,
     isOffline: (_image, name) => offlineImages.has(name),
   };
@@ -98,7 +101,7 @@ export async function connectGiven(
   life: Lifetime,
 ): Promise<RuntimeConnection> {
   const version = await runtime.version({ signal: life.signal });
-  return { runtime: withMetrics(runtime, { metrics, clock }), version, containerd: undefined, isOffline: () => true };
+  return { runtime: withMetrics(runtime, { metrics, clock }), version, cgroupDriver: undefined, containerd: undefined, isOffline: () => true };
 }
 
 /** A runtime that is not up yet is waited for: after a boot it may come later than the agent. */
@@ -114,7 +117,9 @@ async function untilConnected(
     } catch (error) {
       signal.throwIfAborted();
       if (!(error instanceof RuntimeError) || error.retry === 'never') throw error;
-      if (tries % 30 === 0) logger.warn('container runtime does not answer yet; trying again', { endpoint, error: messageOf(error) });
+      const advice = 'start it, or set containerRuntimeEndpoint; with neither, pinpod runs a containerd of its own';
+      if (tries % 30 === 0)
+        logger.warn('container runtime does not answer yet; trying again', { endpoint, error: messageOf(error), advice });
       await clock.sleep(connectRetryMs, signal);
     }
   }

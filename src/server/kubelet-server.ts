@@ -252,6 +252,9 @@ async function tlsOptions(main: NonNullable<KubeletServerOptions['main']>, certi
       cause: error,
     });
   }
+  // Node takes a file without a certificate for an authority that nobody has, and says nothing.
+  if (ca !== undefined && !ca.includes('-----BEGIN CERTIFICATE-----'))
+    throw new ConfigError('client-ca', `the client CA ${main.clientCaFile} has no certificate: it must be a PEM file`);
   return {
     cert: certificate.certificate,
     key: certificate.key,

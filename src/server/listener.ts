@@ -79,7 +79,7 @@ export class Listener {
     await new Promise<void>((resolve, reject) => {
       const place = 'socketPath' in at ? at.socketPath : `${at.address}:${at.port}`;
       server.once('error', (error) =>
-        reject(new ConfigError('cannot-listen', `cannot listen on ${place}: ${systemCode(error) ?? messageOf(error)}`, { cause: error })),
+        reject(new ConfigError('cannot-listen', `cannot listen on ${place}: ${whyNot(error)}`, { cause: error })),
       );
       if ('socketPath' in at) server.listen(at.socketPath, resolve);
       else server.listen(at.port, at.address, resolve);
@@ -184,6 +184,17 @@ function answerBadClient(error: Error, socket: Duplex): void {
   writeResponse(socket, code, text, { 'Content-Type': 'application/json' }, `${JSON.stringify(status)}\n`);
 }
 
+const advice: Readonly<Record<string, string>> = {
+  EADDRINUSE: 'another program has the port (`ss -ltnp` shows which)',
+  EADDRNOTAVAIL: 'this machine does not have the address',
+};
+
+function whyNot(error: unknown): string {
+  const code = systemCode(error);
+  if (code === undefined) return messageOf(error);
+  return advice[code] === undefined ? code : `${code}, ${advice[code]}`;
+}
+
 /** A socket file nobody listens on is what a killed agent left; one that answers belongs to another agent. */
 async function removeStaleSocket(path: string): Promise<void> {
   const answers = await new Promise<boolean>((resolve) => {
@@ -194,6 +205,10 @@ async function removeStaleSocket(path: string): Promise<void> {
     });
     probe.once('error', () => resolve(false));
   });
-  if (answers) throw new ConfigError('already-running', `another agent is listening on ${path}`);
+  if (answers)
+    throw new ConfigError(
+      'already-running',
+      `another agent is listening on ${path}: stop it, or give this one folders of its own (--root-dir, --run-dir)`,
+    );
   await rm(path, { force: true });
 }

@@ -516,28 +516,27 @@ test("S-328: a UID in a path may be the mirror's", async () => {
   await end(w);
 });
 
-test('H-264: one place that is taken closes none of the others, and is taken when it is free', async () => {
-  const dir = await mkdtemp('/tmp/klet-');
-  const taken = createServer().listen(0, '127.0.0.1');
-  await once(taken, 'listening');
-  const { port } = taken.address() as AddressInfo;
-  const clock = new FakeClock();
-  const views = fakeViews([podOf()]);
-  const told: string[] = [];
+/** A server without agent, whose openings and faults are written down. */
+function serverOn(
+  dir: string,
+  main: { readonly port: number; readonly clientCaFile?: string },
+  { told, clock }: { readonly told: string[]; readonly clock: FakeClock },
+): KubeletServer {
   const at = { address: '127.0.0.1', port: 0 };
-  const server = new KubeletServer(
+  return new KubeletServer(
     {
       nodeName: 'node1',
       main: {
-        ...{ address: '127.0.0.1', port, minVersion: 'TLSv1.2', cipherSuites: [], auth: openAuth },
+        ...{ address: '127.0.0.1', minVersion: 'TLSv1.2', cipherSuites: [], auth: openAuth },
         certificate: { kind: 'selfSigned', folder: path.join(dir, 'pki'), host: 'node1' },
+        ...main,
       },
       readOnly: at,
       healthz: at,
       ...{ enableDebuggingHandlers: true, enableSystemLogHandler: true, enableDebugFlagsHandler: true, systemLogDir: dir },
     },
     {
-      ...views,
+      ...fakeViews([podOf()]),
       ...{ metricsView: new PrometheusMetrics(), metrics: new PrometheusMetrics(), health: [], clock, log: silentLogger },
       build: { version: 'v1', engine: 'node', startedAt: 0 },
       setVerbosity: () => undefined,
@@ -545,8 +544,19 @@ test('H-264: one place that is taken closes none of the others, and is taken whe
       onFault: (listener, message) => told.push(`${listener}: ${message}`),
     },
   );
+}
+
+test('H-264: one place that is taken closes none of the others, and is taken when it is free', async () => {
+  const dir = await mkdtemp('/tmp/klet-');
+  const taken = createServer().listen(0, '127.0.0.1');
+  await once(taken, 'listening');
+  const { port } = taken.address() as AddressInfo;
+  const clock = new FakeClock();
+  const told: string[] = [];
+  const server = serverOn(dir, { port }, { told, clock });
   await server.start();
-  assert.deepEqual(told.sort(), ['healthz is open', `main: cannot listen on 127.0.0.1:${port}: EADDRINUSE`, 'readOnly is open']);
+  const fault = `main: cannot listen on 127.0.0.1:${port}: EADDRINUSE, another program has the port (\`ss -ltnp\` shows which)`;
+  assert.deepEqual(told.sort(), ['healthz is open', fault, 'readOnly is open']);
   assert.equal((await fetch(`http://127.0.0.1:${server.ports.healthz}/healthz`)).status, 200);
   assert.equal(server.ports.main, 0);
   taken.close();
@@ -554,6 +564,28 @@ test('H-264: one place that is taken closes none of the others, and is taken whe
   await clock.advance(5000);
   while (server.ports.main === 0) await new Promise((resolve) => setTimeout(resolve, 5));
   assert.equal(told.at(-1), 'main is open');
+  await server.stop();
+  await rm(dir, { recursive: true });
+});
+
+test('H-264: a client CA without a certificate opens no port that would let nobody in; when there is one, it opens', async () => {
+  const dir = await mkdtemp('/tmp/klet-');
+  const clientCaFile = path.join(dir, 'ca.crt');
+  await writeFile(clientCaFile, 'garbage');
+  const clock = new FakeClock();
+  const told: string[] = [];
+  const server = serverOn(dir, { port: 0, clientCaFile }, { told, clock });
+  await server.start();
+  assert.deepEqual(told.sort(), [
+    'healthz is open',
+    `main: the client CA ${clientCaFile} has no certificate: it must be a PEM file`,
+    'readOnly is open',
+  ]);
+  const validity = { notBefore: Date.now() - 3_600_000, notAfter: Date.now() + 3_600_000, algorithm: 'ecdsa' } as const;
+  const ca = await issueCertificate({ ...validity, kind: 'ca', commonName: 'ca', organization: undefined, names: [], issuer: undefined });
+  await writeFile(clientCaFile, ca.certificate);
+  await clock.advance(5000);
+  while (server.ports.main === 0) await new Promise((resolve) => setTimeout(resolve, 5));
   await server.stop();
   await rm(dir, { recursive: true });
 });
