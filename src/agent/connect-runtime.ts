@@ -101,7 +101,13 @@ export async function connectGiven(
   life: Lifetime,
 ): Promise<RuntimeConnection> {
   const version = await runtime.version({ signal: life.signal });
-  return { runtime: withMetrics(runtime, { metrics, clock }), version, cgroupDriver: undefined, containerd: undefined, isOffline: () => true };
+  return {
+    runtime: withMetrics(runtime, { metrics, clock }),
+    version,
+    cgroupDriver: undefined,
+    containerd: undefined,
+    isOffline: () => true,
+  };
 }
 
 /** A runtime that is not up yet is waited for: after a boot it may come later than the agent. */

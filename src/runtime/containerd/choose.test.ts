@@ -11,6 +11,7 @@ const info: PrivateContainerdInfo = {
   endpoint: 'unix:///run/pinpod/containerd/containerd.sock',
   version: { major: 1, minor: 6, patch: 20 },
   subnet: '10.125.0.0/16',
+  cgroupDriver: 'cgroupfs',
   attached: false,
   imports: [],
 };

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { type ContainerdConfig, containerdConfig, parseContainerdVersion } from './config.ts';
+import { type CgroupDriver, type ContainerdConfig, containerdConfig, defaultCgroupDriver, parseContainerdVersion } from './config.ts';
 
 const base: ContainerdConfig = {
   version: { major: 1, minor: 6, patch: 20 },
@@ -54,7 +54,12 @@ const rows: readonly (readonly [string, Partial<ContainerdConfig>, Expected])[] 
     {
       '': { version: '2', root: '"/var/lib/pinpod/containerd/data"', state: '"/run/pinpod/containerd/state"', oom_score: undefined },
       grpc: { address: '"/run/pinpod/containerd/containerd.sock"' },
-      [cri]: { sandbox_image: '"registry.k8s.io/pause:3.10"', restrict_oom_score_adj: 'true', netns_mounts_under_state_dir: 'true' },
+      [cri]: {
+        sandbox_image: '"registry.k8s.io/pause:3.10"',
+        restrict_oom_score_adj: 'true',
+        netns_mounts_under_state_dir: 'true',
+        disable_hugetlb_controller: 'false',
+      },
       [`${cri}.cni`]: { bin_dir: '"/usr/lib/cni"', conf_dir: '"/run/pinpod/containerd/cni"', bin_dirs: undefined },
       [`${cri}.registry`]: { config_path: '"/etc/pinpod/certs.d"' },
       [`${cri}.containerd.runtimes.runc.options`]: {
@@ -82,7 +87,7 @@ const rows: readonly (readonly [string, Partial<ContainerdConfig>, Expected])[] 
     {
       [`${images}.pinned_images`]: { sandbox: '"registry.k8s.io/pause:3.10"' },
       [`${images}.registry`]: { config_path: '"/etc/pinpod/certs.d"' },
-      [runtime]: { restrict_oom_score_adj: 'true', netns_mounts_under_state_dir: 'true' },
+      [runtime]: { restrict_oom_score_adj: 'true', netns_mounts_under_state_dir: 'true', disable_hugetlb_controller: 'false' },
       [`${runtime}.cni`]: { bin_dirs: '["/usr/lib/cni", "/opt/cni/bin"]', bin_dir: undefined },
       [`${runtime}.containerd`]: { default_runtime_name: '"runc"' },
       [`${runtime}.containerd.runtimes.runc.options`]: { Root: '"/run/pinpod/containerd/runc"', SystemdCgroup: 'false' },
@@ -134,6 +139,25 @@ describe('containerd configuration', () => {
     const other = containerdConfig({ ...base, version: { ...base.version, patch: 21 } });
     assert.notEqual(other, containerdConfig(base));
   });
+});
+
+describe('cgroup driver of the private containerd, when none is configured', () => {
+  const textWith = (cgroupDriver: CgroupDriver): string => containerdConfig({ ...base, cgroupDriver });
+  for (const [hasSystemd, isUnified, configText, expected] of [
+    [true, true, undefined, 'systemd'],
+    [true, false, undefined, 'cgroupfs'],
+    [false, true, undefined, 'cgroupfs'],
+    [false, false, undefined, 'cgroupfs'],
+    [true, true, textWith('cgroupfs'), 'cgroupfs'],
+    [true, true, textWith('systemd'), 'systemd'],
+    [true, false, textWith('systemd'), 'systemd'],
+    [true, true, 'half a fi', 'systemd'],
+  ] as const) {
+    const before = configText === undefined ? 'nothing' : (/SystemdCgroup = \w+/.exec(configText)?.[0] ?? 'a damaged file');
+    it(`${hasSystemd ? 'systemd' : 'no systemd'}, cgroup ${isUnified ? 'v2' : 'v1'}, before ${before}: ${expected}`, () => {
+      assert.equal(defaultCgroupDriver({ hasSystemd, isUnified, configText }), expected);
+    });
+  }
 });
 
 describe('containerd version', () => {

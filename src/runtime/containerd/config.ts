@@ -6,6 +6,24 @@ export function parseContainerdVersion(text: string): ContainerdVersion | undefi
   return match === null ? undefined : { major: Number(match[1]), minor: Number(match[2]), patch: Number(match[3]) };
 }
 
+export type CgroupDriver = 'systemd' | 'cgroupfs';
+
+/**
+ * The driver when none is configured: systemd where it is PID 1 and cgroups are of version 2, as kubeadm and k3s have it.
+ * Pods that may still run were made with the driver of the configuration before, and stay with it (D2); it is gone after
+ * a reboot.
+ */
+export function defaultCgroupDriver(machine: {
+  readonly hasSystemd: boolean;
+  readonly isUnified: boolean;
+  /** The configuration written before; undefined when there is none. */
+  readonly configText: string | undefined;
+}): CgroupDriver {
+  const before = /^\s*SystemdCgroup = (true|false)$/m.exec(machine.configText ?? '')?.[1];
+  const isSystemd = before === undefined ? machine.hasSystemd && machine.isUnified : before === 'true';
+  return isSystemd ? 'systemd' : 'cgroupfs';
+}
+
 export interface ContainerdVersion {
   readonly major: number;
   readonly minor: number;
@@ -30,7 +48,7 @@ export interface ContainerdConfig {
   readonly cniBinDirs: readonly string[];
   readonly runcBinary: string;
   readonly pauseImage: string;
-  readonly cgroupDriver: 'systemd' | 'cgroupfs';
+  readonly cgroupDriver: CgroupDriver;
   /** Whether the process may lower `oom_score_adj` and raise limits (CAP_SYS_RESOURCE). */
   readonly canLowerOomScore: boolean;
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
@@ -85,6 +103,8 @@ function formatTwo(config: ContainerdConfig): Toml {
       'io.containerd.grpc.v1.cri': {
         sandbox_image: config.pauseImage,
         restrict_oom_score_adj: !config.canLowerOomScore,
+        // Off by itself, and then the limits of containers for huge pages are dropped in silence.
+        disable_hugetlb_controller: false,
         // Else Pods' network namespaces are bound in /run/netns, shared by all daemons of the machine.
         netns_mounts_under_state_dir: true,
         cni: { bin_dir: cniBinDirs[0] ?? '', conf_dir: paths.cniConf },
@@ -117,6 +137,7 @@ function formatThree(config: ContainerdConfig): Toml {
       },
       'io.containerd.cri.v1.runtime': {
         restrict_oom_score_adj: !config.canLowerOomScore,
+        disable_hugetlb_controller: false,
         netns_mounts_under_state_dir: true,
         cni: {
           ...(takesDirList ? { bin_dirs: cniBinDirs } : { bin_dir: cniBinDirs[0] ?? '' }),

@@ -18,7 +18,14 @@ import type { Logger } from '../../std/log.ts';
 import { runProgram, signalProcess } from '../../std/process.ts';
 import type { CallOptions, Runtime } from '../runtime.ts';
 import { type ContainerdBinaries, findBinaries } from './binaries.ts';
-import { type ContainerdPaths, type ContainerdVersion, containerdConfig, parseContainerdVersion } from './config.ts';
+import {
+  type CgroupDriver,
+  type ContainerdPaths,
+  type ContainerdVersion,
+  containerdConfig,
+  defaultCgroupDriver,
+  parseContainerdVersion,
+} from './config.ts';
 import { type ImageImportDeps, type ImageStore, type ImportReport, importArchive, importImagesDir, listImages } from './images.ts';
 import { mountsBelow } from './mounts.ts';
 import { chooseSubnet, cniConfigList, forwardRules, gatewayAddress, isUsableSubnet, parseRoutes } from './network.ts';
@@ -34,7 +41,8 @@ export interface PrivateContainerdOptions {
   readonly pauseImage: string;
   /** Archives in here are imported at start. */
   readonly imagesDir: string | undefined;
-  readonly cgroupDriver: 'systemd' | 'cgroupfs';
+  /** Chosen at the start when undefined. */
+  readonly cgroupDriver: CgroupDriver | undefined;
   /** IPv4. The first that no route of the machine overlaps is taken; see `defaultSubnets`. */
   readonly subnets: readonly string[];
   readonly ipv6Subnet?: string;
@@ -66,6 +74,7 @@ export interface PrivateContainerdInfo {
   readonly endpoint: string;
   readonly version: ContainerdVersion;
   readonly subnet: string;
+  readonly cgroupDriver: CgroupDriver;
   /** Whether it ran already. */
   readonly attached: boolean;
   readonly imports: readonly ImportReport[];
@@ -162,7 +171,8 @@ export class PrivateContainerd {
       await mkdir(dir, { recursive: true, mode: 0o711 });
     }
     const subnet = await this.#setUpNetwork(signal);
-    this.#configText = await this.#makeConfig(version);
+    const cgroupDriver = this.#options.cgroupDriver ?? (await this.#defaultCgroupDriver());
+    this.#configText = await this.#makeConfig(version, cgroupDriver);
     const attached = await this.#attach(signal);
     if (!attached) {
       await this.#writeConfig();
@@ -170,7 +180,7 @@ export class PrivateContainerd {
     }
     const imports = await this.#importImages(signal);
     this.#deps.log.info('private containerd is ready', { endpoint: this.endpoint, version: formatVersion(version), subnet, attached });
-    return { endpoint: this.endpoint, version, subnet, attached, imports };
+    return { endpoint: this.endpoint, version, subnet, cgroupDriver, attached, imports };
   }
 
   /**
@@ -265,8 +275,14 @@ export class PrivateContainerd {
     return version;
   }
 
-  async #makeConfig(version: ContainerdVersion): Promise<string> {
-    const { pauseImage, cgroupDriver, snapshotter, logLevel } = this.#options;
+  async #defaultCgroupDriver(): Promise<CgroupDriver> {
+    const [hasSystemd, isUnified] = await Promise.all(['/run/systemd/system', '/sys/fs/cgroup/cgroup.controllers'].map(exists));
+    const configText = (await exists(this.#configFile)) ? await readFile(this.#configFile, 'utf8') : undefined;
+    return defaultCgroupDriver({ hasSystemd: hasSystemd === true, isUnified: isUnified === true, configText });
+  }
+
+  async #makeConfig(version: ContainerdVersion, cgroupDriver: CgroupDriver): Promise<string> {
+    const { pauseImage, snapshotter, logLevel } = this.#options;
     return containerdConfig({
       version,
       paths: this.#paths,
