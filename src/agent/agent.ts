@@ -103,7 +103,7 @@ export class Agent {
     const connection = given === undefined ? await connectRuntime({ loaded, env }, base, life) : await connectGiven(given, base, life);
     const { runtime, version, containerd } = connection;
     const driver = await runtime.cgroupDriver(life);
-    const { layout, facts: cgroup } = await detectCgroup(config, driver);
+    const { layout, facts: cgroup } = await detectCgroup(config, driver ?? connection.cgroupDriver);
     declareNode(base.metrics, cgroup.version, driver !== undefined);
     tellStart(config, cgroup.version, base.events);
     const node = new NodeFactsReader({ config, cgroup, layout }, { runtime, clock, log: base.logger });
