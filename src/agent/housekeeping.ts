@@ -1,6 +1,7 @@
 // What is tidied up beside the Pods' own life: dead records, leftovers of Pods long gone, logs, images.
 import type { AgentConfig } from '../config/agent-config.ts';
 import { diskUsage, ImageGc, type ImageGcDeps, type ImageGcOptions } from '../image/image-gc.ts';
+import { sandboxImageOf } from '../image/sandbox-image.ts';
 import type { PodConfig } from '../podconfig/pod-config.ts';
 import { Leftovers } from '../podworker/leftovers.ts';
 import { LogRotation, type LogRotationOptions } from '../podworker/log-rotation.ts';
@@ -34,8 +35,14 @@ export function startHousekeeping(deps: HousekeepingDeps, life: Lifetime): Image
   const rotation = new LogRotation(rotationOptions(config), deps);
   reload.follow((next) => rotation.configure(rotationOptions(next)));
   life.spawn('log rotation', (o) => rotation.run(o));
-  const neededByAgent = (): Iterable<string> => neededImages(podConfig, config.pauseImage);
-  const imageGc = new ImageGc(imageGcOptions(config), { ...deps, runtime: imageRuntime(deps), diskUsage, neededImages: neededByAgent });
+  const imageGc = new ImageGc(imageGcOptions(config), {
+    ...deps,
+    runtime: imageRuntime(deps),
+    diskUsage,
+    neededImages: () => neededImages(podConfig),
+    sandboxImages: async (o) => [config.pauseImage, (await sandboxImageOf(deps.runtime, o)) ?? config.pauseImage],
+    sourcesReady: () => podConfig.allSourcesSeen,
+  });
   reload.follow((next) => imageGc.configure(imageGcOptions(next)));
   life.spawn('image garbage collection', (o) => imageGc.run(o));
   return imageGc;
@@ -72,8 +79,7 @@ function imageGcOptions(config: AgentConfig): ImageGcOptions {
   };
 }
 
-function* neededImages(podConfig: PodConfig, pauseImage: string): Iterable<string> {
-  yield pauseImage;
+function* neededImages(podConfig: PodConfig): Iterable<string> {
   for (const { spec } of podConfig.desired().values()) {
     for (const container of [...(spec.initContainers ?? []), ...spec.containers]) if (container.image !== undefined) yield container.image;
     for (const volume of spec.volumes ?? []) if (volume.image?.reference !== undefined) yield volume.image.reference;

@@ -32,6 +32,7 @@ export async function createImagePuller(
       maxParallelPulls: config.serializeImagePulls ? 1 : (config.maxParallelImagePulls ?? Number.POSITIVE_INFINITY),
       pullsPerSecond: config.registryPullQps,
       pullBurst: config.registryBurst,
+      whenUnreachable: config.registryFaultPolicy,
     },
     { ...deps, runtime, credentials: await credentialsOf(options, deps) },
   );

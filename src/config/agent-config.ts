@@ -105,6 +105,7 @@ export interface AgentConfig {
   /** 0: no limit. */
   readonly registryPullQps: number;
   readonly registryBurst: number;
+  readonly registryFaultPolicy: 'useLocal' | 'fail';
   readonly imageMinimumGcAgeMs: number;
   /** 0: age alone removes no image. */
   readonly imageMaximumGcAgeMs: number;

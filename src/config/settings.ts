@@ -407,6 +407,13 @@ const rows: Rows = {
     help: 'pulls at a time when they are not serialized',
   },
   registryPullQps: { kubelet: 'registryPullQPS', flag: '!registry-qps', ...qps, default: 5, help: 'pulls a second; 0: any number' },
+  registryFaultPolicy: {
+    agent: 'registryFaultPolicy',
+    flag: 'registry-fault-policy',
+    kind: kinds.oneOf('useLocal', 'fail'),
+    default: 'useLocal',
+    help: 'imagePullPolicy Always when no registry answers; useLocal: the image on the machine is used, with an event; fail: ErrImagePull, as with a kubelet',
+  },
   registryBurst: { kubelet: 'registryBurst', flag: '!registry-burst', ...qps, default: 10, zeroIsUnset: true, help: 'pulls in a burst' },
   imageMinimumGcAgeMs: {
     kubelet: 'imageMinimumGCAge',

@@ -37,7 +37,7 @@ function setUp(
   const removed: string[] = [];
   const counted: string[] = [];
   const refuses = new Set<string>();
-  const state = { other: 0 };
+  const state = { other: 0, sourcesReady: true };
   const gc = new ImageGc(
     {
       highThresholdPercent: 85,
@@ -66,6 +66,8 @@ function setUp(
         counter: () => ({ inc: (labels) => counted.push(labels?.['reason'] ?? ''), remove: () => undefined }),
       },
       neededImages: () => world.needed ?? [],
+      sandboxImages: async () => ['registry.k8s.io/pause:3.9'],
+      sourcesReady: () => state.sourcesReady,
       isOffline: (_, name) => (world.offline ?? []).includes(name),
       diskUsage: async () =>
         world.disk ?? { capacityBytes: 1000, availableBytes: 1000 - state.other - images.reduce((sum, i) => sum + i.sizeBytes, 0) },
@@ -119,7 +121,7 @@ test('never removed: in use by any record, pinned, young, named by a manifest or
   const { clock, events, gc, removed, state, put, use } = setUp(
     {},
     {
-      needed: ['nginx', 'registry.k8s.io/pause:3.9', `team/app@${digest}`],
+      needed: ['nginx', `team/app@${digest}`],
       offline: ['docker.io/library/appliance:latest'],
     },
   );
@@ -143,6 +145,20 @@ test('never removed: in use by any record, pinned, young, named by a manifest or
       'Failed to free sufficient space by deleting unused images (freed 0 bytes). ' +
       'Investigate disk usage, as it could be used by active images, logs, volumes, or other data.',
   ]);
+});
+
+test('nothing goes as long as not every source was read: a manifest may name it (L-018)', async () => {
+  const { clock, gc, removed, state, put } = setUp({ maximumAgeMs: minute, minimumAgeMs: 0 });
+  put(image('unused'));
+  state.other = 900;
+  state.sourcesReady = false;
+  await gc.detect({ signal });
+  await clock.advance(10 * minute);
+  await assert.rejects(gc.collect({ signal }), { code: 'free-disk-space' });
+  assert.equal(await gc.removeUnused({ signal }), 0);
+  assert.deepEqual(removed, []);
+  state.sourcesReady = true;
+  assert.equal(await gc.removeUnused({ signal }), 100);
 });
 
 test('unused for longer than the maximum age, without any pressure (C-381, L-378)', async () => {

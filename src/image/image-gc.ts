@@ -1,5 +1,6 @@
 // Removes images nobody needs when the disk fills up or they grow old (L-373 … L-378). Never removed: what a container
-// record, a manifest or the sandbox names, what the runtime pins, and what came from imagesDir.
+// record, a manifest or the sandbox names, what the runtime pins, and what came from imagesDir; and nothing as long as
+// not every source was read (L-018): a machine without a registry must stay startable.
 import { statfs } from 'node:fs/promises';
 import type { EventObject, EventSink } from '../api/events.ts';
 import type { CallOptions, Runtime, RuntimeImage } from '../runtime/runtime.ts';
@@ -32,8 +33,12 @@ export interface ImageGcDeps {
   readonly events: EventSink;
   readonly logger: Logger;
   readonly metrics: Metrics;
-  /** Every image named by a desired Pod (containers and image volumes), and the sandbox image. */
+  /** Every image named by a desired Pod (containers and image volumes). */
   readonly neededImages: () => Iterable<string>;
+  /** What sandboxes are made of. */
+  readonly sandboxImages: (options: CallOptions) => Promise<readonly string[]>;
+  /** Whether every source was read, so that `neededImages` is all there is. */
+  readonly sourcesReady: () => boolean;
   /** True for an image that was imported from `imagesDir`. */
   readonly isOffline: (image: RuntimeImage, canonicalName: string) => boolean;
   /** The filesystem that holds `path`. */
@@ -104,9 +109,10 @@ export class ImageGc {
     const { clock, runtime } = this.#deps;
     const images = await runtime.listImages({ signal });
     const containers = await runtime.listContainers({}, { signal });
+    const sandboxImages = await this.#deps.sandboxImages({ signal });
     const now = clock.now();
     const used = new Set(containers.flatMap(({ image, imageId, imageRef }) => [imageId, imageRef, canonicalName(image)]));
-    const needed = new Set([...this.#deps.neededImages()].flatMap((name) => [name, canonicalName(name)]));
+    const needed = new Set([...sandboxImages, ...this.#deps.neededImages()].flatMap((name) => [name, canonicalName(name)]));
 
     const seen = new Map<string, Seen>();
     const candidates: Candidate[] = [];
@@ -120,6 +126,7 @@ export class ImageGc {
       if (!isKept) candidates.push({ image, ...entry });
     }
     this.#seen = seen;
+    if (!this.#deps.sourcesReady()) return [];
     return candidates.sort((a, b) => (a.lastUsed ?? 0) - (b.lastUsed ?? 0) || a.firstSeen - b.firstSeen);
   }
 
