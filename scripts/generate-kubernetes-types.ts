@@ -22,7 +22,8 @@ const shortName = (className: string): string =>
   className === 'CoreV1Event' ? 'Event' : className === 'EventsV1Event' ? 'EventsEvent' : className.replace(/^V1(?=[A-Z])/, '');
 
 /** Kubernetes' encoder writes `null` for it where it has no value. */
-const isNullable = (type: string, field: string): boolean => type === 'PodCondition' && field === 'lastProbeTime';
+const isNullable = (type: string, field: string): boolean =>
+  (type === 'PodCondition' && field === 'lastProbeTime') || (/Event$/.test(type) && field === 'eventTime');
 
 const isModel = (type: string): boolean => /^(V\d|CoreV1|EventsV1|Admission)[A-Za-z0-9]*$/.test(type) && type !== 'V1MicroTime';
 

@@ -11,6 +11,7 @@ import { Certificates } from './certificates.ts';
 import type { DiffView } from './diff-api.ts';
 import { unauthorized } from './kube/api-error.ts';
 import { KubeApi, type KubeVersion } from './kube/app.ts';
+import { withAsked } from './kube/impersonate.ts';
 import { MirrorPods } from './kube/mirror-view.ts';
 import { podStream } from './kube/pod-streams.ts';
 import { servedResources } from './kube/resources.ts';
@@ -104,7 +105,10 @@ export class KubeServer {
     const handlers = this.#handlers();
     const socket = new Listener(
       { at: { socketPath: this.#options.socketPath } },
-      { handlers: { ...handlers.common, authenticate: () => socketUser, fetch: handlers.fetchLocal }, log: this.#deps.log },
+      {
+        handlers: { ...handlers.common, authenticate: (request) => withAsked(socketUser, request), fetch: handlers.fetchLocal },
+        log: this.#deps.log,
+      },
     );
     await socket.start();
     this.#listeners.push(socket);
@@ -116,7 +120,10 @@ export class KubeServer {
     const current = await certificates.ensure();
     const listener = new Listener(
       { at: { address: https.address, port: https.port }, tls: current.serverTls },
-      { handlers: { ...handlers.common, authenticate: certificateUser, fetch: handlers.fetch }, log: this.#deps.log },
+      {
+        handlers: { ...handlers.common, authenticate: (request) => withAsked(certificateUser(request), request), fetch: handlers.fetch },
+        log: this.#deps.log,
+      },
     );
     await listener.start();
     this.#listeners.push(listener);

@@ -6,6 +6,10 @@ export interface User {
   /** What else a cluster says of the owner of a token; handed back to it when it is asked what the user may do. */
   readonly uid?: string | undefined;
   readonly extra?: Readonly<Record<string, readonly string[]>> | undefined;
+  /** The Impersonate headers of the request, names in lower case: whom it asks to be taken for. */
+  readonly asked?: readonly (readonly [name: string, value: string])[] | undefined;
+  /** Who really asks, when it is an administrator as somebody else. */
+  readonly impersonatedBy?: string | undefined;
 }
 
 /** The one group that may do everything the node's API offers; nobody else may do anything. */

@@ -1,6 +1,7 @@
 // Which Pods end when at a shutdown of the machine, and how long they may take (L-493, L-496, H-480). Pure.
 import type { Pod } from '../api/pod.ts';
-import { criticalPriority, priorityOf } from '../pod/priority.ts';
+import { criticalPriority } from '../api/priority.ts';
+import { priorityOf } from '../pod/priority.ts';
 
 export interface ShutdownSettings {
   readonly shutdownGracePeriodMs: number;

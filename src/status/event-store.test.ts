@@ -42,6 +42,7 @@ test('H-114: an event has all that kubectl shows', () => {
     firstTimestamp: '2026-01-01T00:00:00Z',
     lastTimestamp: '2026-01-01T00:00:00Z',
     count: 1,
+    eventTime: null,
     reportingComponent: 'kubelet',
     reportingInstance: 'node1',
   });
@@ -52,6 +53,18 @@ test('H-116: events of the node live in default and name no namespace', () => {
   store.record({ kind: 'Node', namespace: '', name: 'node1', uid: 'node1' }, 'Normal', 'Starting', 'Starting');
   const [event] = store.list();
   assert.deepEqual([event?.metadata.namespace, event?.involvedObject.namespace], ['default', undefined]);
+});
+
+test('H-114: names of an object’s events are in the order of its events', async () => {
+  const { store, clock } = setUp();
+  for (const reason of ['Pulled', 'Created', 'Started']) {
+    store.record(pod, 'Normal', reason, reason);
+    store.record({ ...pod, fieldPath: 'spec.containers{other}' }, 'Normal', reason, reason);
+    await clock.advance(1);
+  }
+  const names = store.list().map(({ metadata }) => metadata.name ?? '');
+  assert.deepEqual([...names].sort(), names);
+  assert.equal(new Set(names).size, 6);
 });
 
 test('H-117: repeated events are counted and move to the end', async () => {

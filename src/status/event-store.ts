@@ -1,6 +1,6 @@
 // Events of this node: what was said about Pods and the Node, merged and counted as Kubernetes does it (H-114 …
 // H-117), bounded in number and age, kept over restarts of the agent.
-import { randomBytes, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import type { EventObject, EventSink, EventType } from '../api/events.ts';
 import type { Event } from '../api/gen/kubernetes.ts';
 import { type Clock, fromRfc3339, type Instant, toRfc3339 } from '../std/clock.ts';
@@ -53,6 +53,7 @@ export class EventStore implements EventSink {
   readonly #early: Parameters<EventSink['record']>[] = [];
   #listed: readonly Event[] | undefined;
   #changes = 0;
+  #sequence = 0;
   #wake: (() => void) | undefined;
 
   constructor(options: EventStoreOptions, deps: EventStoreDeps) {
@@ -81,7 +82,7 @@ export class EventStore implements EventSink {
       apiVersion: 'v1',
       kind: 'Event',
       metadata: known?.event.metadata ?? {
-        name: `${object.name}.${randomBytes(8).toString('hex')}`,
+        name: this.#name(object.name, now),
         namespace: object.namespace === '' ? 'default' : object.namespace,
         uid: randomUUID(),
         creationTimestamp: toRfc3339(now),
@@ -101,6 +102,7 @@ export class EventStore implements EventSink {
       firstTimestamp: toRfc3339(firstAt),
       lastTimestamp: toRfc3339(now),
       count,
+      eventTime: null,
       reportingComponent: 'kubelet',
       reportingInstance: this.#nodeName,
     };
@@ -108,6 +110,16 @@ export class EventStore implements EventSink {
     this.#entries.set(key, { event, key, firstAt, lastAt: now });
     this.#prune(now);
     this.#changed();
+  }
+
+  /**
+   * As Kubernetes names events: by nanoseconds in hexadecimal, made unique by a running number. Lists are in the order of
+   * names, so an object's events are in theirs.
+   */
+  #name(object: string, at: Instant): string {
+    this.#sequence = (this.#sequence + 1) % 1_000_000;
+    const stamp = (BigInt(Math.floor(at)) * 1_000_000n + BigInt(this.#sequence)).toString(16);
+    return `${object.slice(0, 253 - stamp.length - 1)}.${stamp}`;
   }
 
   /** Oldest sighting first. The same array while nothing changed. */

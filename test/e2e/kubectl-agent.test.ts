@@ -180,6 +180,12 @@ describe('kubectl and the whole agent', { skip: missing }, () => {
             reason,
           );
         }
+        const reasons = events.flatMap((line) => /^ {2}Normal +(\w+) /.exec(line)?.[1] ?? []);
+        assert.deepEqual(
+          reasons.slice(0, 3),
+          ['Pulled', 'Created', 'Started'],
+          'events of one second are in the order in which they were told',
+        );
         const crash = await outBetweenRuns(
           /^ +State: +(Running|Waiting\n +Reason: +ContainerCreating)$/m,
           'describe',
@@ -571,6 +577,7 @@ function normal(text: string, pod: Pod): string {
 
 const describedPod = `Name:         web-edge1
 Namespace:    default
+Priority:     0
 Node:         edge1/<host>
 Start Time:   <time>
 Labels:       app=web

@@ -311,7 +311,7 @@ export interface Event {
   readonly action?: string | undefined;
   readonly apiVersion?: string | undefined;
   readonly count?: number | undefined;
-  readonly eventTime?: string | undefined;
+  readonly eventTime?: string | null | undefined;
   readonly firstTimestamp?: string | undefined;
   readonly involvedObject: ObjectReference;
   readonly kind?: string | undefined;
@@ -334,7 +334,7 @@ export interface EventsEvent {
   readonly deprecatedFirstTimestamp?: string | undefined;
   readonly deprecatedLastTimestamp?: string | undefined;
   readonly deprecatedSource?: EventSource | undefined;
-  readonly eventTime: string;
+  readonly eventTime: string | null;
   readonly kind?: string | undefined;
   readonly metadata?: ObjectMeta | undefined;
   readonly note?: string | undefined;

@@ -127,7 +127,11 @@ test('H-090 … H-094: tables of lists and of single objects', async () => {
   );
   assert.equal((await call('/api/v1/pods?includeObject=None', { headers })).json.rows[0].object, undefined);
   const bad = await call('/api/v1/pods?includeObject=x', { headers });
-  assert.deepEqual([bad.code, bad.json.message], [400, 'unrecognized includeObject value: "x"']);
+  assert.deepEqual(
+    [bad.code, bad.json.message],
+    [400, `Unable to convert to Table as requested: includeObject: Invalid value: "x": must be 'Metadata', 'Object', 'None', or empty`],
+  );
+  assert.equal((await call('/api/v1/pods?includeObject=x')).code, 200, 'who asks for no table is not asked what is in it');
 });
 
 test('H-041 C-448: what cannot be served is a 406, protobuf with a JSON alternative is JSON', async () => {
@@ -186,6 +190,17 @@ test('H-123 H-126: versions that cannot be', async () => {
     (await call('/api/v1/pods?watch=true&sendInitialEvents=true')).json.message,
     /requires setting resourceVersionMatch to NotOlderThan/,
   );
+});
+
+test('H-122: a watch without initial events begins with what comes next', async () => {
+  const setup = setUp();
+  const watch = watching(setup, 'sendInitialEvents=false&resourceVersionMatch=NotOlderThan');
+  await watch.started;
+  await settle();
+  assert.deepEqual(watch.shown(), []);
+  setup.views.pods.set([podOf({ name: 'new' })]);
+  await settle();
+  assert.deepEqual(watch.shown(), ['ADDED new-node1', 'DELETED web-node1', 'DELETED db-node1']);
 });
 
 test("C-441 H-122: a watch from a list's version sees exactly what follows", async () => {
@@ -357,7 +372,7 @@ const writes: readonly (readonly [method: string, path: string, code: number, me
     'PATCH',
     '/api/v1/namespaces/default/pods/web-node1/ephemeralcontainers',
     403,
-    'pods "web-node1" is forbidden: this node runs static pods only; edit the manifest /etc/pinpod/manifests/web.yaml instead',
+    'pods "web-node1" is forbidden: static pods do not support ephemeral containers, and this node runs static pods only; edit the manifest /etc/pinpod/manifests/web.yaml instead',
   ],
   [
     'POST',
@@ -370,10 +385,20 @@ const writes: readonly (readonly [method: string, path: string, code: number, me
     'DELETE',
     '/api/v1/namespaces/default',
     403,
-    'namespaces "default" is forbidden: the node agent reports this object; it cannot be changed here',
+    'namespaces "default" is forbidden: the namespaces of this node are those that its manifests name; they cannot be changed here',
   ],
+  ['POST', '/api/v1/namespaces/default/services', 403, 'services is forbidden: this node runs static pods only; it has no services'],
+  ['PATCH', '/api/v1/namespaces/default/pods/nope', 404, 'pods "nope" not found'],
+  ['PUT', '/api/v1/namespaces/default/pods/nope', 404, 'pods "nope" not found'],
+  ['DELETE', '/api/v1/nodes/nope', 404, 'nodes "nope" not found'],
   ['POST', '/apis/apps/v1/namespaces/default/deployments', 404, 'the server could not find the requested resource'],
   ['POST', '/api/v1/namespaces/default/pods/web-node1/exec', 400, 'Upgrade request required'],
+  ['GET', '/api/v1/namespaces/default/pods/web-node1/portforward', 400, 'Upgrade request required'],
+  ['GET', '/api/v1/namespaces/default/pods/web-node1/exec?container=x', 400, 'container x is not valid for pod web-node1'],
+  ['GET', '/api/v1/namespaces/default/pods/nope/attach', 404, 'pods "nope" not found'],
+  ['GET', '/api/v1/namespaces/default/pods/web-node1/eviction', 405, 'the server does not allow this method on the requested resource'],
+  ['GET', '/api/v1/namespaces/default/pods/web-node1/scale', 404, 'the server could not find the requested resource'],
+  ['GET', '/api/v1/pods?timeout=soon', 400, 'invalid timeout specified in the request URL - time: invalid duration "soon"'],
   ['OPTIONS', '/api/v1/namespaces/default/pods', 405, 'the server does not allow this method on the requested resource'],
 ];
 for (const [method, path, code, message] of writes) {
@@ -405,6 +430,9 @@ test('H-009 H-010 H-013: parameters nobody knows; headers; JSON in one line, or 
   const pretty = await call('/api/v1/namespaces/default/pods/web-node1?pretty=true');
   assert.ok(pretty.text.split('\n').length > 10);
   assert.deepEqual(pretty.json, answer.json);
+  for (const no of ['', '0', 'no', 'false']) {
+    assert.equal((await call(`/api/v1/namespaces/default/pods/web-node1?pretty=${no}`)).text, answer.text, `pretty=${no}`);
+  }
 });
 
 test('H-143: not found, three ways', async () => {
@@ -439,6 +467,126 @@ test('H-007 H-142: who is known but no administrator gets nothing', async () => 
   }
 });
 
+const bob = (...headers: (readonly [string, string])[]): User => ({ ...admin, asked: [['impersonate-user', 'bob'], ...headers] });
+const forBob: readonly (readonly [method: string, path: string, code: number, message?: string])[] = [
+  [
+    'GET',
+    '/api/v1/namespaces/default/pods',
+    403,
+    'pods is forbidden: User "bob" cannot list resource "pods" in API group "" in the namespace "default"',
+  ],
+  [
+    'GET',
+    '/api/v1/nodes?watch=true',
+    403,
+    'nodes is forbidden: User "bob" cannot watch resource "nodes" in API group "" at the cluster scope',
+  ],
+  [
+    'GET',
+    '/api/v1/namespaces/default/pods/web-node1/log',
+    403,
+    'pods "web-node1" is forbidden: User "bob" cannot get resource "pods/log" in API group "" in the namespace "default"',
+  ],
+  [
+    'POST',
+    '/api/v1/namespaces/default/pods/web-node1/exec',
+    403,
+    'pods "web-node1" is forbidden: User "bob" cannot create resource "pods/exec" in API group "" in the namespace "default"',
+  ],
+  [
+    'DELETE',
+    '/api/v1/namespaces/default/pods',
+    403,
+    'pods is forbidden: User "bob" cannot deletecollection resource "pods" in API group "" in the namespace "default"',
+  ],
+  ['GET', '/metrics', 403, 'forbidden: User "bob" cannot get path "/metrics"'],
+  ['GET', '/apis/metrics.k8s.io/v1beta1/nodes', 403],
+  ['GET', '/api/v1/nodes/node1/proxy/pods', 403],
+  ['GET', '/api', 200],
+  ['GET', '/apis/', 200],
+  ['GET', '/api/v1', 200],
+  ['GET', '/apis/events.k8s.io/v1', 200],
+  ['GET', '/openapi/v3', 200],
+  ['GET', '/version', 200],
+  ['GET', '/livez/ping', 200],
+];
+for (const [method, path, code, message] of forBob) {
+  test(`an administrator as somebody else: ${method} ${path} is a ${code}`, async () => {
+    const { call, views } = setUp();
+    const answer = await call(path, { method }, bob());
+    assert.equal(answer.code, code);
+    if (message !== undefined) assert.equal(answer.json.message, message);
+    assert.deepEqual(views.runtime.calls, []);
+  });
+}
+
+test('an administrator as somebody else is told who that is and what he may do', async () => {
+  const { call } = setUp();
+  const who = async (...asked: (readonly [string, string])[]) => {
+    const path = '/apis/authentication.k8s.io/v1/selfsubjectreviews';
+    return (await call(path, { method: 'POST', body: '{}' }, { ...admin, asked })).json;
+  };
+  const userOf = async (...asked: (readonly [string, string])[]) => (await who(...asked)).status.userInfo;
+  assert.deepEqual(
+    await userOf(['impersonate-user', 'bob'], ['impersonate-group', 'a, b'], ['impersonate-group', 'c'], ['impersonate-uid', '7']),
+    { username: 'bob', uid: '7', groups: ['a, b', 'c', 'system:authenticated'] },
+  );
+  assert.deepEqual(
+    await userOf(
+      ['impersonate-user', 'system:serviceaccount:ns:n'],
+      ['impersonate-extra-foo%2fbar', 'x'],
+      ['impersonate-extra-foo%2fbar', 'y'],
+    ),
+    {
+      username: 'system:serviceaccount:ns:n',
+      groups: ['system:serviceaccounts', 'system:serviceaccounts:ns', 'system:authenticated'],
+      extra: { 'foo/bar': ['x', 'y'] },
+    },
+  );
+  assert.match((await who(['impersonate-user', 'system:anonymous'])).message, /^selfsubjectreviews.authentication.k8s.io is forbidden: /);
+  assert.deepEqual(
+    [(await who(['impersonate-group', 'g'])).code, (await who(['impersonate-extra-%', 'g'], ['impersonate-user', 'u'])).code],
+    [400, 400],
+  );
+  const may = async (user: User, spec: object) => {
+    const path = '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews';
+    return (await call(path, { method: 'POST', body: JSON.stringify({ spec }) }, user)).json.status.allowed;
+  };
+  const pods = { resourceAttributes: { verb: 'get', resource: 'pods' } };
+  assert.deepEqual([await may(admin, pods), await may(bob(), pods)], [true, false]);
+  assert.equal(await may(bob(['impersonate-group', administrators]), pods), true);
+  const path = (text: string) => ({ nonResourceAttributes: { verb: 'get', path: text } });
+  assert.deepEqual(
+    [await may(bob(), path('/apis/x')), await may(bob(), path('/metrics')), await may(admin, path('/metrics'))],
+    [true, false, true],
+  );
+  const rules = await call('/apis/authorization.k8s.io/v1/selfsubjectrulesreviews', { method: 'POST', body: '{}' }, bob());
+  assert.deepEqual(
+    rules.json.status.resourceRules.flatMap((rule: { resources: string[] }) => rule.resources),
+    ['selfsubjectreviews', 'selfsubjectaccessreviews', 'selfsubjectrulesreviews'],
+  );
+});
+
+test('nobody but an administrator may be somebody else', async () => {
+  const { call } = setUp();
+  const answer = await call(
+    '/api',
+    {},
+    {
+      name: 'eve',
+      groups: ['system:authenticated'],
+      asked: [
+        ['impersonate-user', 'bob'],
+        ['impersonate-group', administrators],
+      ],
+    },
+  );
+  assert.deepEqual(
+    [answer.code, answer.json.message],
+    [403, 'users "bob" is forbidden: User "eve" cannot impersonate resource "users" in API group "" at the cluster scope'],
+  );
+});
+
 test('C-319 H-262: health, verbose, single, excluded, failing', async () => {
   const { call, broken } = setUp();
   assert.equal((await call('/healthz')).text, 'ok');
@@ -453,6 +601,17 @@ test('C-319 H-262: health, verbose, single, excluded, failing', async () => {
     /warn: some health checks cannot be excluded: no matches for "x"/,
   );
   assert.deepEqual([(await call('/healthz/syncloop')).text, (await call('/healthz/x')).code], ['internal server error: it hangs\n', 404]);
+});
+
+test('the discovery of an API server: with a slash at the end, and what there is at its root', async () => {
+  const { call } = setUp();
+  for (const path of ['/api', '/apis', '/api/v1', '/apis/events.k8s.io', '/apis/events.k8s.io/v1', '/version']) {
+    const [plain, slash] = [await call(path), await call(`${path}/`)];
+    assert.deepEqual([plain.code, slash.text], [200, plain.text], path);
+  }
+  const { paths } = (await call('/')).json;
+  assert.deepEqual(paths, [...paths].sort());
+  for (const path of paths as readonly string[]) assert.notEqual((await call(path)).code, 404, path);
 });
 
 test('C-331 H-026: discovery in both forms, with an ETag', async () => {

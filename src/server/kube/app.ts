@@ -9,6 +9,7 @@ import type { Logger } from '../../std/log.ts';
 import type { Random } from '../../std/random.ts';
 import { readBody } from '../body.ts';
 import { answerHealth } from '../health.ts';
+import { chooseContainer } from '../logs/log-request.ts';
 import { streamBody } from '../streaming.ts';
 import { isAdministrator, type User } from '../user.ts';
 import type { HealthCheck, ManifestsView, RuntimeView, StatsView } from '../views.ts';
@@ -26,12 +27,13 @@ import {
 } from './api-error.ts';
 import { checkPreconditions, deletedPod, parseDeleteOptions } from './delete.ts';
 import { Discovery, type DiscoveryDocument, virtualResources } from './discovery.ts';
+import { effectiveUser, isOpen } from './impersonate.ts';
 import { nodeMetrics, podMetrics, type UsageItem } from './metrics-api.ts';
 import type { MirrorPods } from './mirror-view.ts';
 import { aggregatedDiscovery, negotiate, wantsPretty } from './negotiate.ts';
 import { type Docs, OpenApi, type OpenApiDocument } from './openapi.ts';
 import { openPodLog, parseLogQuery, toLogError } from './pod-log.ts';
-import { encodeContinue, includeObject, type ListOptions, parseListOptions } from './query.ts';
+import { booleanParameter, checkTimeout, encodeContinue, includeObject, type ListOptions, parseListOptions } from './query.ts';
 import { EventEncoder, type RenderOptions, renderList, renderObject } from './render.ts';
 import type { Resource } from './resources.ts';
 import { accessReview, parseReview, rulesReview, subjectReview } from './reviews.ts';
@@ -77,7 +79,7 @@ export interface KubeBindings {
   readonly user: User;
 }
 
-type Env = { Bindings: KubeBindings };
+type Env = { Bindings: KubeBindings; Variables: { user: User } };
 
 export type KubeApp = Hono<Env>;
 
@@ -96,6 +98,16 @@ interface Call {
   readonly query: URLSearchParams;
   readonly user: User;
 }
+
+/** Subresources that are only ever written to. */
+const writeOnly: ReadonlySet<string> = new Set(['eviction', 'binding']);
+const writable: ReadonlySet<string> = new Set([...writeOnly, 'status', 'ephemeralcontainers', 'resize', 'proxy', 'finalize']);
+
+const reported = 'the node agent reports this object; it cannot be changed here';
+const unchangeable: Readonly<Record<string, string>> = {
+  namespaces: 'the namespaces of this node are those that its manifests name; they cannot be changed here',
+  services: 'this node runs static pods only; it has no services',
+};
 
 const plainText = { 'Content-Type': 'text/plain; charset=utf-8', 'X-Content-Type-Options': 'nosniff' } as const;
 
@@ -122,11 +134,14 @@ export class KubeApi {
     app.onError((error, c) => this.#failure(error, c.req.raw));
     app.notFound(() => new Response('404 page not found\n', { status: 404, headers: plainText }));
     app.use(async (c, next) => {
-      const { user } = c.env;
-      if (!isAdministrator(user)) throw notAllowed(user, c.req.method, new URL(c.req.url).pathname);
+      const user = effectiveUser(c.env.user);
+      const { pathname, searchParams } = new URL(c.req.url);
+      if (!isAdministrator(user) && !isOpen(user, c.req.method, pathname)) throw notAllowed(user, c.req.method, pathname, searchParams);
+      c.set('user', user);
       await next();
     });
-    app.get('/version', (c) => this.#json(c.req.raw, 200, this.#version()));
+    for (const path of ['/version', '/version/']) app.get(path, (c) => this.#json(c.req.raw, 200, this.#version()));
+    app.get('/', (c) => this.#json(c.req.raw, 200, { paths: this.#paths() }));
     for (const title of ['healthz', 'livez', 'readyz']) {
       app.get(`/${title}`, (c) => this.#health(title, '', c.req.raw));
       app.get(`/${title}/:check`, (c) => this.#health(title, c.req.param('check'), c.req.raw));
@@ -138,16 +153,18 @@ export class KubeApi {
     for (const path of ['/api/v1/nodes/:name/proxy', '/api/v1/nodes/:name/proxy/*']) {
       app.get(path, (c) => this.#nodeProxy(c.req.raw, c.req.param('name') ?? ''));
     }
-    app.get('/api', (c) => this.#discover(c.req.raw, '/api'));
-    app.get('/apis', (c) => this.#discover(c.req.raw, '/apis'));
-    app.get('/api/v1', (c) => this.#document(c.req.raw, this.#discovery.groupVersion('', 'v1')));
-    app.get('/apis/:group', (c) => this.#document(c.req.raw, this.#discovery.group(c.req.param('group'))));
-    app.get('/apis/:group/:version', (c) =>
-      this.#document(c.req.raw, this.#discovery.groupVersion(c.req.param('group'), c.req.param('version'))),
-    );
-    app.all('/api/:version/*', (c) => this.#resource(callOf(c.req.raw, c.env.user), '', c.req.param('version'), 3));
+    for (const slash of ['', '/'] as const) {
+      app.get(`/api${slash}`, (c) => this.#discover(c.req.raw, '/api'));
+      app.get(`/apis${slash}`, (c) => this.#discover(c.req.raw, '/apis'));
+      app.get(`/api/v1${slash}`, (c) => this.#document(c.req.raw, this.#discovery.groupVersion('', 'v1')));
+      app.get(`/apis/:group${slash}`, (c) => this.#document(c.req.raw, this.#discovery.group(c.req.param('group'))));
+      app.get(`/apis/:group/:version${slash}`, (c) =>
+        this.#document(c.req.raw, this.#discovery.groupVersion(c.req.param('group'), c.req.param('version'))),
+      );
+    }
+    app.all('/api/:version/*', (c) => this.#resource(callOf(c.req.raw, c.get('user')), '', c.req.param('version'), 3));
     app.all('/apis/:group/:version/*', (c) =>
-      this.#resource(callOf(c.req.raw, c.env.user), c.req.param('group'), c.req.param('version'), 4),
+      this.#resource(callOf(c.req.raw, c.get('user')), c.req.param('group'), c.req.param('version'), 4),
     );
   }
 
@@ -187,14 +204,14 @@ export class KubeApi {
     const spec = async (request: Request, kind: string): Promise<Readonly<Record<string, unknown>>> =>
       parseReview(await readBody(request), request.headers.get('content-type') ?? '', kind);
     app.post('/apis/authorization.k8s.io/v1/selfsubjectaccessreviews', async (c) =>
-      this.#json(c.req.raw, 201, accessReview(await spec(c.req.raw, 'SelfSubjectAccessReview'), served)),
+      this.#json(c.req.raw, 201, accessReview(await spec(c.req.raw, 'SelfSubjectAccessReview'), c.get('user'), served)),
     );
     app.post('/apis/authorization.k8s.io/v1/selfsubjectrulesreviews', async (c) =>
-      this.#json(c.req.raw, 201, rulesReview(await spec(c.req.raw, 'SelfSubjectRulesReview'), served)),
+      this.#json(c.req.raw, 201, rulesReview(await spec(c.req.raw, 'SelfSubjectRulesReview'), c.get('user'), served)),
     );
     app.post('/apis/authentication.k8s.io/v1/selfsubjectreviews', async (c) => {
       await spec(c.req.raw, 'SelfSubjectReview');
-      return this.#json(c.req.raw, 201, subjectReview(c.env.user));
+      return this.#json(c.req.raw, 201, subjectReview(c.get('user'), this.#deps.clock.now()));
     });
   }
 
@@ -248,17 +265,22 @@ export class KubeApi {
     const isVirtual = virtualResources.some((r) => r.group === group && r.version === version && segments.includes(r.resource));
     if (isVirtual) throw methodNotAllowed();
     const target = this.#target(group, version, segments);
+    checkTimeout(call.query);
     switch (call.request.method) {
       case 'GET':
-      case 'HEAD':
         return await this.#read(target, call);
       case 'DELETE':
+        this.#mustExist(target);
         return await this.#delete(target, call);
       case 'POST':
-        if (isStream(target)) throw badRequest('Upgrade request required');
+        if (isStream(target)) throw this.#noUpgrade(target, call);
+        throw this.#refusal(target);
+      case 'PATCH':
+        // What is applied and not there would be created.
+        if (!(call.request.headers.get('content-type') ?? '').startsWith('application/apply-patch')) this.#mustExist(target);
         throw this.#refusal(target);
       case 'PUT':
-      case 'PATCH':
+        this.#mustExist(target);
         throw this.#refusal(target);
       default:
         throw methodNotAllowed();
@@ -284,9 +306,10 @@ export class KubeApi {
   async #read(target: Target, call: Call): Promise<Response> {
     const { resource, namespace, name, subresource } = target;
     if (subresource !== '') {
+      if (writeOnly.has(subresource) && resource.resource === 'pods') throw methodNotAllowed();
       if (!resource.subresources.some((s) => s.name === subresource)) throw unknownResource();
       if (subresource === 'log') return await this.#log(target, call);
-      if (isStream(target)) throw badRequest('Upgrade request required');
+      if (isStream(target)) throw this.#noUpgrade(target, call);
     }
     if (name === '') return this.#list(target, call);
     if (call.query.get('watch') === 'true' || call.query.get('watch') === '1') {
@@ -297,10 +320,22 @@ export class KubeApi {
     return this.#json(call.request, 200, renderObject(resource, object, this.#renderOptions(call)));
   }
 
+  #mustExist({ resource, namespace, name }: Target): void {
+    if (name !== '' && resource.cache.get(namespace, name) === undefined) throw notFound(resource, name);
+  }
+
+  /** What a request for a stream that asks for no upgrade is told: what is wrong with it otherwise comes first. */
+  #noUpgrade({ namespace, name, subresource }: Target, call: Call): ApiError {
+    const pod = this.#pod(namespace, name);
+    if (subresource !== 'portforward') chooseContainer(pod, call.query.get('container') ?? '');
+    return badRequest('Upgrade request required');
+  }
+
   #renderOptions(call: Call): RenderOptions {
+    const representation = negotiate(call.request.headers.get('accept') ?? undefined);
     return {
-      representation: negotiate(call.request.headers.get('accept') ?? undefined),
-      include: includeObject(call.query),
+      representation,
+      include: representation === 'table' ? includeObject(call.query) : 'metadata',
       now: this.#deps.clock.now(),
     };
   }
@@ -348,7 +383,9 @@ export class KubeApi {
     const isMore = page.length < rest.length && last !== undefined;
     const metadata = {
       resourceVersion: String(version),
-      ...(isMore ? { continue: encodeContinue({ version, after: sortKey(last) }), remainingItemCount: rest.length - page.length } : {}),
+      ...(isMore ? { continue: encodeContinue({ version, after: sortKey(last) }) } : {}),
+      // Of a selection nobody knows how much is left (H-127).
+      ...(isMore && !options.isSelection ? { remainingItemCount: rest.length - page.length } : {}),
     };
     return this.#json(call.request, 200, renderList(resource, page, metadata, render));
   }
@@ -391,7 +428,10 @@ export class KubeApi {
     const answer = deletedPod(pod, options, this.#deps.clock.now());
     const isLeaving = pod.metadata.deletionTimestamp !== undefined;
     if (!options.dryRun && !isLeaving) {
-      this.#deps.log.info("removing the view of a Pod at a user's request", { pod: `${namespace}/${name}`, user: call.user.name });
+      this.#deps.log.info("removing the view of a Pod at a user's request", {
+        pod: `${namespace}/${name}`,
+        user: call.user.impersonatedBy ?? call.user.name,
+      });
       this.#deps.mirrorPods.remove(namespace, name);
       resource.cache.sync();
     }
@@ -402,18 +442,28 @@ export class KubeApi {
 
   /** Why a write is not done here, and what to do instead (H-162). */
   #refusal({ resource, namespace, name, subresource }: Target): ApiError {
-    if (subresource !== '' && !['status', 'ephemeralcontainers', 'eviction', 'binding', 'resize', 'proxy'].includes(subresource)) {
-      return unknownResource();
-    }
-    if (resource.resource !== 'pods') return forbidden(resource, name, 'the node agent reports this object; it cannot be changed here');
+    if (subresource !== '' && !writable.has(subresource)) return unknownResource();
+    if (resource.resource !== 'pods') return forbidden(resource, name, unchangeable[resource.resource] ?? reported);
     const file = this.#deps.manifests.manifests().find((m) => m.pod === `${namespace}/${name}` && m.verdict.kind !== 'shadowed')?.path;
+    const isThere = name !== '' && resource.cache.get(namespace, name) !== undefined;
     const what =
       file !== undefined
         ? `edit the manifest ${file} instead`
-        : name === ''
-          ? `put a manifest into ${this.#options.manifestLocation} instead`
-          : `edit the manifest under ${this.#options.manifestLocation} instead`;
-    return forbidden(resource, name, `this node runs static pods only; ${what}`);
+        : isThere
+          ? `edit the manifest under ${this.#options.manifestLocation} instead`
+          : `put a manifest into ${this.#options.manifestLocation} instead`;
+    const debug = subresource === 'ephemeralcontainers' ? 'static pods do not support ephemeral containers, and ' : '';
+    return forbidden(resource, name, `${debug}this node runs static pods only; ${what}`);
+  }
+
+  /** What is to be found here, for somebody who looks around. */
+  #paths(): readonly string[] {
+    const checks = ['healthz', 'livez', 'readyz'].flatMap((title) => [
+      `/${title}`,
+      ...this.#deps.health.map(({ name }) => `/${title}/${name}`),
+    ]);
+    const fixed = ['/apis', '/metrics', '/openapi/v2', '/openapi/v3', '/version'];
+    return [...this.#discovery.paths(), ...checks, ...fixed].sort();
   }
 
   #version(): unknown {
@@ -496,13 +546,18 @@ const verbs: Readonly<Record<string, string>> = {
 };
 
 /** H-142, for somebody who is known but may do nothing here. */
-export function notAllowed(user: User, method: string, path: string): ApiError {
+export function notAllowed(user: User, method: string, path: string, query: URLSearchParams): ApiError {
+  const who = `User ${JSON.stringify(user.name)}`;
+  const match = /^\/(?:api|apis\/([^/]+))\/[^/]+\/(?:namespaces\/([^/]+)\/)?([^/]+)(?:\/([^/]+))?(?:\/([^/]+))?/.exec(path);
+  if (match === null) {
+    const verb = (verbs[method] ?? method).toLowerCase();
+    return new ApiError(403, 'Forbidden', `forbidden: ${who} cannot ${verb} path ${JSON.stringify(path)}`, {});
+  }
+  const [, group = '', namespace = '', resource = '', name = '', subresource = ''] = match;
   const verb = verbs[method] ?? method.toLowerCase();
-  const match = /^\/(?:api|apis\/([^/]+))\/[^/]+\/(?:namespaces\/([^/]+)\/)?([^/]+)(?:\/([^/]+))?/.exec(path);
-  const [, group = '', namespace = '', resource = '', name = ''] = match ?? [];
-  if (match === null)
-    return new ApiError(403, 'Forbidden', `forbidden: User ${JSON.stringify(user.name)} cannot ${verb} path ${JSON.stringify(path)}`, {});
+  const ofMany = booleanParameter(query, 'watch') ? 'watch' : verb === 'get' ? 'list' : verb === 'delete' ? 'deletecollection' : verb;
+  const what = subresource === '' ? resource : `${resource}/${subresource}`;
   const scope = namespace === '' ? 'at the cluster scope' : `in the namespace ${JSON.stringify(namespace)}`;
-  const why = `User ${JSON.stringify(user.name)} cannot ${name === '' && verb === 'get' ? 'list' : verb} resource ${JSON.stringify(resource)} in API group ${JSON.stringify(group)} ${scope}`;
+  const why = `${who} cannot ${name === '' ? ofMany : verb} resource ${JSON.stringify(what)} in API group ${JSON.stringify(group)} ${scope}`;
   return forbidden({ group, resource, kind: resource }, name, why);
 }

@@ -87,7 +87,8 @@ export function checkPreconditions(options: DeleteOptions, pod: Pod, resource: R
 
 /** The view as it is answered: on its way out (H-152). */
 export function deletedPod(pod: Pod, options: DeleteOptions, now: Instant): Pod {
-  const grace = options.gracePeriodSeconds ?? pod.spec.terminationGracePeriodSeconds ?? 30;
+  const isOver = pod.status?.phase === 'Succeeded' || pod.status?.phase === 'Failed';
+  const grace = isOver ? 0 : (options.gracePeriodSeconds ?? pod.spec.terminationGracePeriodSeconds ?? 30);
   return {
     ...pod,
     metadata: {

@@ -103,6 +103,15 @@ export class Discovery {
     );
   }
 
+  /** Where the groups and their versions are. */
+  paths(): readonly string[] {
+    const groups = new Set(this.#groupVersions.map(({ group }) => (group === '' ? '/api' : `/apis/${group}`)));
+    return [
+      ...groups,
+      ...this.#groupVersions.map(({ group, version }) => (group === '' ? `/api/${version}` : `/apis/${group}/${version}`)),
+    ];
+  }
+
   legacyApi(): DiscoveryDocument {
     return this.#once('/api', () =>
       document('application/json', {

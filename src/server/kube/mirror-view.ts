@@ -1,13 +1,14 @@
 // The static Pods as an API server would show them: each with a mirror UID and creation time of its own, the mirror
 // annotation and the node as owner. Removing such a view never touches a container: the same Pod is shown again at
 // once under a new UID (H-155, H-156).
-import { createHash } from 'node:crypto';
 import type { Node } from '../../api/gen/kubernetes.ts';
 import { annotationKeys, type Pod } from '../../api/pod.ts';
+import { builtInPriorities } from '../../api/priority.ts';
 import { type Clock, fromRfc3339, toRfc3339 } from '../../std/clock.ts';
 import { messageOf } from '../../std/errors.ts';
 import type { Logger } from '../../std/log.ts';
 import type { Feed, PodsView, StateView, Unsubscribe } from '../views.ts';
+import { uuidOf } from './uuid.ts';
 
 /** What is kept of one view, so that a restart of the agent changes neither its UID nor its age. */
 interface Identity {
@@ -33,10 +34,13 @@ interface View {
 
 const maxForgotten = 1000;
 
-function uidOf(staticUid: string, removals: number): string {
-  const hex = createHash('sha256').update(`mirror\0${staticUid}\0${removals}`).digest('hex');
-  const variant = ((Number.parseInt(hex.charAt(16), 16) & 3) | 8).toString(16);
-  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-4${hex.slice(13, 16)}-${variant}${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
+const uidOf = (staticUid: string, removals: number): string => uuidOf(`mirror\0${staticUid}\0${removals}`);
+
+/** What an API server's admission says of a Pod's priority; nothing where only a class that it has could tell. */
+function withPriority(spec: Pod['spec']): Pod['spec'] {
+  const { priorityClassName = '' } = spec;
+  const priority = spec.priority ?? (priorityClassName === '' ? 0 : builtInPriorities.get(priorityClassName));
+  return priority === undefined ? spec : { ...spec, priority, preemptionPolicy: spec.preemptionPolicy ?? 'PreemptLowerPriority' };
 }
 
 /** The static Pod → its view. */
@@ -45,6 +49,7 @@ export function toMirrorPod(pod: Pod, view: { readonly uid: string; readonly cre
   const hash = metadata.annotations[annotationKeys.configHash] ?? metadata.uid;
   return {
     ...pod,
+    spec: withPriority(pod.spec),
     metadata: {
       ...metadata,
       uid: view.uid,

@@ -58,7 +58,7 @@ export function aggregatedDiscovery(accept: string | undefined): 'v2' | 'v2beta1
 
 /** H-013. */
 export function wantsPretty(query: URLSearchParams, userAgent: string | undefined): boolean {
-  const pretty = query.get('pretty');
-  if (pretty !== null) return pretty !== '0' && pretty.toLowerCase() !== 'false';
+  const pretty = query.get('pretty') ?? '';
+  if (pretty !== '') return ['1', 't', 'true'].includes(pretty.toLowerCase());
   return /^(curl|Wget|Mozilla\/5\.0)/.test(userAgent ?? '');
 }

@@ -15,6 +15,7 @@ import { isAdministrator, type User } from '../user.ts';
 import type { RuntimeView } from '../views.ts';
 import { ApiError, badRequest, internalError, notFound, unknownResource } from './api-error.ts';
 import { notAllowed } from './app.ts';
+import { effectiveUser } from './impersonate.ts';
 import { booleanParameter } from './query.ts';
 
 export interface PodStreamsDeps {
@@ -63,9 +64,10 @@ function toApiError(error: unknown): ApiError {
   return internalError(messageOf(error), error);
 }
 
-async function resolveTarget(request: IncomingMessage, user: User, deps: PodStreamsDeps): Promise<StreamTarget> {
+async function resolveTarget(request: IncomingMessage, caller: User, deps: PodStreamsDeps): Promise<StreamTarget> {
   const url = parseUrl(request.url ?? '/');
-  if (!isAdministrator(user)) throw notAllowed(user, 'POST', url.pathname);
+  const user = effectiveUser(caller);
+  if (!isAdministrator(user)) throw notAllowed(user, 'POST', url.pathname, url.searchParams);
   const match = pattern.exec(url.pathname);
   if (match === null) throw unknownResource();
   const [namespace = '', name = '', kind = ''] = match.slice(1).map(decode);

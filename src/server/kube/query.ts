@@ -21,14 +21,22 @@ export function integerParameter(query: URLSearchParams, name: string): number |
   return number;
 }
 
+/** How long a client is willing to wait. All that is asked here is answered at once, but nonsense is told. */
+export function checkTimeout(query: URLSearchParams): void {
+  const text = query.get('timeout') ?? '';
+  if (text === '' || /^[-+]?(0|((\d+(\.\d*)?|\.\d+)(ns|us|\u00b5s|\u03bcs|ms|s|m|h))+)$/.test(text)) return;
+  throw badRequest(`invalid timeout specified in the request URL - time: invalid duration ${JSON.stringify(text)}`);
+}
+
 export interface ListOptions {
   readonly watch: boolean;
   readonly matches: (object: KubeObject) => boolean;
-  /** The text of both selectors: a continue token is only good for the same ones. */
-  readonly selection: string;
+  /** There is a selector. */
+  readonly isSelection: boolean;
   /** Undefined when absent or empty. */
   readonly resourceVersion: number | undefined;
-  readonly sendInitialEvents: boolean;
+  /** Undefined: as the version says. */
+  readonly sendInitialEvents: boolean | undefined;
   readonly allowWatchBookmarks: boolean;
   readonly timeoutSeconds: number | undefined;
   /** 0 means no limit. */
@@ -46,7 +54,7 @@ export function parseListOptions(query: URLSearchParams, resource: Resource): Li
   const labelSelector = query.get('labelSelector') ?? '';
   const fieldSelector = query.get('fieldSelector') ?? '';
   const labels = parseLabelSelector(labelSelector);
-  const fields = parseFieldSelector(fieldSelector, resource.fields, resource.fieldAliases);
+  const fields = parseFieldSelector(fieldSelector, resource);
   const watch = booleanParameter(query, 'watch');
   const resourceVersion = parseVersion(query.get('resourceVersion') ?? '');
   const match = query.get('resourceVersionMatch') ?? '';
@@ -58,9 +66,9 @@ export function parseListOptions(query: URLSearchParams, resource: Resource): Li
   return {
     watch,
     matches: (object) => labels(object.metadata?.labels ?? {}) && fields((field) => resource.readField(object, field)),
-    selection: `${labelSelector}\n${fieldSelector}`,
+    isSelection: labelSelector.trim() !== '' || fieldSelector !== '',
     resourceVersion,
-    sendInitialEvents: sendInitialEvents === true,
+    sendInitialEvents,
     allowWatchBookmarks: booleanParameter(query, 'allowWatchBookmarks'),
     timeoutSeconds: integerParameter(query, 'timeoutSeconds'),
     limit: Math.max(limit, 0),
@@ -96,6 +104,13 @@ function checkVersionOptions(o: {
     if (o.sendInitialEvents === undefined && o.match !== '') {
       forbid('resourceVersionMatch', 'resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided');
     }
+    if (o.match !== '' && o.match !== 'NotOlderThan') {
+      problems.push({
+        field: 'resourceVersionMatch',
+        reason: 'FieldValueNotSupported',
+        message: `Unsupported value: ${JSON.stringify(o.match)}: supported values: "NotOlderThan"`,
+      });
+    }
     return problems;
   }
   if (o.sendInitialEvents !== undefined) forbid('sendInitialEvents', 'sendInitialEvents is forbidden for list');
@@ -105,7 +120,7 @@ function checkVersionOptions(o: {
   if (o.resourceVersion === undefined)
     forbid('resourceVersionMatch', 'resourceVersionMatch is forbidden unless resourceVersion is provided');
   else if (o.match === 'Exact' && o.resourceVersion === 0)
-    forbid('resourceVersionMatch', 'resourceVersionMatch "Exact" is forbidden for resourceVersion "0"');
+    forbid('resourceVersionMatch', 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"');
   if (o.match !== 'Exact' && o.match !== 'NotOlderThan') {
     problems.push({
       field: 'resourceVersionMatch',
@@ -147,6 +162,8 @@ export function includeObject(query: URLSearchParams): ObjectRepresentation {
     case 'None':
       return 'none';
     default:
-      throw badRequest(`unrecognized includeObject value: ${JSON.stringify(value)}`);
+      throw badRequest(
+        `Unable to convert to Table as requested: includeObject: Invalid value: ${JSON.stringify(value)}: must be 'Metadata', 'Object', 'None', or empty`,
+      );
   }
 }

@@ -7,6 +7,7 @@ import type { EventsView, Feed, LeasesView, NodeView, Unsubscribe } from '../vie
 import { type KubeObject, type ResourceVersions, WatchCache } from '../watch-cache.ts';
 import type { ResourceName } from './api-error.ts';
 import { eventPrinter, leasePrinter, namespacePrinter, nodePrinter, type Printer, plainPrinter, podPrinter, type Row } from './tables.ts';
+import { uuidOf } from './uuid.ts';
 
 export interface Subresource {
   readonly name: string;
@@ -27,6 +28,8 @@ export interface Resource extends ResourceName {
   readonly printer: Printer<KubeObject>;
   readonly fields: readonly string[];
   readonly fieldAliases: Readonly<Record<string, string>>;
+  /** These are the fields of any resource; the words for others are different then. */
+  readonly hasOwnFields: boolean;
   /** Reads one of `fields`. */
   readField(object: KubeObject, field: string): string;
 }
@@ -67,6 +70,7 @@ function resource<T extends KubeObject>(definition: Definition<T>, versions: Res
     cache,
     printer: { columns: printer.columns, row: (object, now): Row => printer.row(object as T, now) },
     fields: Object.keys(fields),
+    hasOwnFields: definition.fields !== undefined,
     readField: (object, field) => fields[field]?.(object as T) ?? '',
   };
 }
@@ -99,7 +103,7 @@ function namespacesOf(pods: Feed<Pod>, leases: Feed<Lease>, clock: Clock): Feed<
         kind: 'Namespace',
         metadata: {
           name,
-          uid: `namespace-${name}`,
+          uid: uuidOf(`namespace\0${name}`),
           creationTimestamp: toRfc3339(clock.now()),
           labels: { 'kubernetes.io/metadata.name': name },
         },
@@ -115,12 +119,12 @@ function namespacesOf(pods: Feed<Pod>, leases: Feed<Lease>, clock: Clock): Feed<
 
 /** core/v1 → events.k8s.io/v1, as the API server converts them. */
 function toEventsV1(event: Event): EventsEvent {
-  const micro = (text: string | undefined): string | undefined => text?.replace(/Z$/, '.000000Z');
   return {
     apiVersion: 'events.k8s.io/v1',
     kind: 'Event',
     metadata: event.metadata,
-    eventTime: event.eventTime ?? micro(event.firstTimestamp) ?? '',
+    // Only events that were made in the newer form have one.
+    eventTime: event.eventTime ?? null,
     regarding: event.involvedObject,
     type: event.type,
     reason: event.reason,
@@ -183,6 +187,7 @@ export function servedResources(deps: ResourcesDeps): readonly Resource[] {
       kind: 'Namespace',
       namespaced: false,
       shortNames: ['ns'],
+      subresources: [status('Namespace')],
       feed: namespacesOf(deps.pods, leases, clock),
       printer: namespacePrinter,
       fields: { 'status.phase': (n) => n.status?.phase },
@@ -210,9 +215,11 @@ export function servedResources(deps: ResourcesDeps): readonly Resource[] {
       categories: ['all'],
       subresources: [
         stream('attach', 'PodAttachOptions'),
+        { name: 'ephemeralcontainers', kind: 'Pod', verbs: ['get'] },
         stream('exec', 'PodExecOptions'),
         { name: 'log', kind: 'Pod', verbs: ['get'] },
         stream('portforward', 'PodPortForwardOptions'),
+        { name: 'resize', kind: 'Pod', verbs: ['get'] },
         status('Pod'),
       ],
       feed: deps.pods,
@@ -225,7 +232,8 @@ export function servedResources(deps: ResourcesDeps): readonly Resource[] {
         'spec.hostNetwork': (p) => String(p.spec?.hostNetwork ?? false),
         'status.phase': (p) => p.status?.phase,
         'status.podIP': (p) => p.status?.podIP ?? p.status?.podIPs?.[0]?.ip,
-        'status.podIPs': (p) => p.status?.podIPs?.map((ip) => ip.ip).join(','),
+        // Of an API server no Pod has a value for it.
+        'status.podIPs': () => undefined,
         'status.nominatedNodeName': (p) => p.status?.nominatedNodeName,
       },
       fieldAliases: { 'spec.host': 'spec.nodeName' },
@@ -242,6 +250,7 @@ export function servedResources(deps: ResourcesDeps): readonly Resource[] {
       categories: ['all'],
       feed: empty,
       printer: plainPrinter,
+      fields: { 'spec.clusterIP': () => undefined, 'spec.type': () => undefined },
     }),
     make<Lease>({
       group: 'coordination.k8s.io',

@@ -1,5 +1,7 @@
-// "May I?" and "Who am I?" (section 1.12): the truth about what this server lets an administrator do.
-import type { User } from '../user.ts';
+// "May I?" and "Who am I?" (section 1.12): the truth about what this server lets an administrator do, and that it lets
+// nobody else do anything but look at what there is.
+import { type Instant, toRfc3339 } from '../../std/clock.ts';
+import { isAdministrator, type User } from '../user.ts';
 import { badRequest, unsupportedMediaType } from './api-error.ts';
 import type { DiscoveredResource } from './discovery.ts';
 import { decodeReview } from './protobuf.ts';
@@ -40,7 +42,25 @@ export function parseReview(body: Buffer, contentType: string, kind: string): Re
   }
 }
 
-export function accessReview(spec: Readonly<Record<string, unknown>>, resources: readonly DiscoveredResource[]): unknown {
+/** Open to every user of a cluster, and so to those an administrator asks to be taken for. */
+const openPaths = [
+  '/api',
+  '/api/*',
+  '/apis',
+  '/apis/*',
+  '/healthz',
+  '/livez',
+  '/openapi',
+  '/openapi/*',
+  '/readyz',
+  '/version',
+  '/version/',
+];
+
+const isOpenPath = (path: string): boolean =>
+  openPaths.some((open) => (open.endsWith('*') ? path.startsWith(open.slice(0, -1)) : path === open));
+
+export function accessReview(spec: Readonly<Record<string, unknown>>, user: User, resources: readonly DiscoveredResource[]): unknown {
   const attributes = spec['resourceAttributes'];
   const nonResource = recordOf(spec['nonResourceAttributes']);
   const asked = recordOf(attributes);
@@ -54,16 +74,21 @@ export function accessReview(spec: Readonly<Record<string, unknown>>, resources:
           { verb, group: textOf(asked['group']), resource: textOf(asked['resource']), subresource: textOf(asked['subresource']) },
           resources,
         );
-  return {
+  const answer = (status: Readonly<Record<string, unknown>>): unknown => ({
     kind: 'SelfSubjectAccessReview',
     apiVersion: 'authorization.k8s.io/v1',
     metadata: {},
     spec,
-    status: reason === undefined ? { allowed: true, reason: 'administrator of this node' } : { allowed: false, reason },
-  };
+    status,
+  });
+  if (!isAdministrator(user)) {
+    const isReview = verb === 'create' && textOf(asked['resource']).startsWith('selfsubject');
+    return answer({ allowed: attributes === undefined ? reason === undefined && isOpenPath(textOf(nonResource['path'])) : isReview });
+  }
+  return answer(reason === undefined ? { allowed: true, reason: 'administrator of this node' } : { allowed: false, reason });
 }
 
-export function rulesReview(spec: Readonly<Record<string, unknown>>, resources: readonly DiscoveredResource[]): unknown {
+export function rulesReview(spec: Readonly<Record<string, unknown>>, user: User, resources: readonly DiscoveredResource[]): unknown {
   const rules = new Map<string, { verbs: readonly string[]; apiGroups: string[]; resources: string[] }>();
   const add = (group: string, resource: string, verbs: readonly string[]): void => {
     const key = `${group} ${verbs.join(',')}`;
@@ -72,6 +97,7 @@ export function rulesReview(spec: Readonly<Record<string, unknown>>, resources: 
     rules.set(key, rule);
   };
   for (const r of resources) {
+    if (!isAdministrator(user) && !r.resource.startsWith('selfsubject')) continue;
     add(r.group, r.resource, r.verbs);
     for (const s of r.subresources) add(r.group, `${r.resource}/${s.name}`, s.verbs);
   }
@@ -85,7 +111,7 @@ export function rulesReview(spec: Readonly<Record<string, unknown>>, resources: 
       nonResourceRules: [
         {
           verbs: ['get'],
-          nonResourceURLs: ['/api', '/api/*', '/apis', '/apis/*', '/healthz', '/livez', '/openapi', '/openapi/*', '/readyz', '/version'],
+          nonResourceURLs: openPaths,
         },
       ],
       incomplete: false,
@@ -93,9 +119,9 @@ export function rulesReview(spec: Readonly<Record<string, unknown>>, resources: 
   };
 }
 
-export const subjectReview = (user: User): unknown => ({
+export const subjectReview = ({ name, uid, groups, extra }: User, now: Instant): unknown => ({
   kind: 'SelfSubjectReview',
   apiVersion: 'authentication.k8s.io/v1',
-  metadata: {},
-  status: { userInfo: { username: user.name, groups: user.groups } },
+  metadata: { creationTimestamp: toRfc3339(now) },
+  status: { userInfo: { username: name, uid, groups, extra } },
 });

@@ -1,4 +1,5 @@
 // Label and field selectors (H-130 … H-132): text → predicate, or a 400 in Kubernetes' words.
+import { labelValue, qualifiedName } from '../../api/validate/formats.ts';
 import { badRequest } from './api-error.ts';
 
 export type Labels = Readonly<Record<string, string>>;
@@ -18,15 +19,12 @@ interface Token {
 
 const symbols = ['==', '!=', '=', '!', ',', '(', ')', '>', '<'] as const;
 const maxSelectorLength = 64 * 1024;
-const labelKey = /^([a-z0-9]([-a-z0-9.]*[a-z0-9])?\/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/;
-const labelValue = /^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$/;
-
 function tokenize(text: string): Token[] {
   const tokens: Token[] = [];
   let at = 0;
   while (at < text.length) {
     const char = text.charAt(at);
-    if (/\s/.test(char)) {
+    if (/[ \t\r\n]/.test(char)) {
       at += 1;
       continue;
     }
@@ -37,7 +35,7 @@ function tokenize(text: string): Token[] {
       continue;
     }
     const start = at;
-    while (at < text.length && !/[\s=!,()<>]/.test(text.charAt(at))) at += 1;
+    while (at < text.length && !/[ \t\r\n=!,()<>]/.test(text.charAt(at))) at += 1;
     tokens.push({ kind: 'word', text: text.slice(start, at) });
   }
   tokens.push({ kind: 'end', text: '' });
@@ -54,66 +52,47 @@ class LabelParser {
 
   parse(): readonly Requirement[] {
     const requirements: Requirement[] = [];
-    if (this.#peek().kind === 'end') return requirements;
     for (;;) {
+      const first = this.#peek();
+      if (first.kind === 'end' && requirements.length === 0) return requirements;
+      if (first.kind !== 'word' && first.text !== '!') {
+        const expected = requirements.length === 0 ? "!, identifier, or 'end of string'" : "identifier after ','";
+        throw badRequest(`found '${first.text}', expected: ${expected}`);
+      }
       requirements.push(this.#requirement());
       const next = this.#take();
       if (next.kind === 'end') return requirements;
-      if (next.text !== ',') throw this.#unexpected(next, "',' or 'end of string'");
-      if (this.#peek().kind === 'end') throw this.#unexpected(this.#peek(), 'identifier after ,');
+      if (next.text !== ',') throw badRequest(`found '${next.text}', expected: ',' or 'end of string'`);
     }
   }
 
   #requirement(): Requirement {
     const first = this.#take();
-    if (first.text === '!' && first.kind === 'symbol') {
-      const key = this.#key(this.#take());
-      return { key, operator: '!', values: [] };
-    }
+    if (first.text === '!' && first.kind === 'symbol') return checked({ key: this.#key(this.#take()), operator: '!', values: [] });
     const key = this.#key(first);
     const next = this.#peek();
-    if (next.kind === 'end' || next.text === ',') return { key, operator: 'exists', values: [] };
+    if (next.kind === 'end' || next.text === ',') return checked({ key, operator: 'exists', values: [] });
     this.#take();
     switch (next.text) {
       case '=':
       case '==':
-        return { key, operator: '=', values: [this.#exactValue()] };
+        return checked({ key, operator: '=', values: [this.#exactValue()] });
       case '!=':
-        return { key, operator: '!=', values: [this.#exactValue()] };
       case '>':
-      case '<': {
-        const value = this.#exactValue();
-        if (!/^[-+]?\d+$/.test(value)) {
-          throw badRequest(
-            `values[0][${key}]: Invalid value: ${JSON.stringify(value)}: for 'Gt', 'Lt' operators, the value must be an integer`,
-          );
-        }
-        return { key, operator: next.text, values: [value] };
-      }
+      case '<':
+        return checked({ key, operator: next.text, values: [this.#exactValue()] });
       case 'in':
       case 'notin':
-        return { key, operator: next.text, values: this.#values() };
+        return checked({ key, operator: next.text, values: this.#values() });
       default:
-        throw this.#unexpected(next, "in, notin, =, ==, !=, gt, lt, ',' or 'end of string'");
+        throw this.#unexpected(next, ', expected: in, notin, =, ==, !=, gt, lt');
     }
   }
 
   #key(token: Token): string {
-    if (token.kind !== 'word') throw this.#unexpected(token, 'identifier');
-    if (!labelKey.test(token.text)) {
-      throw badRequest(
-        `unable to parse requirement: <nil>: Invalid value: ${JSON.stringify(token.text)}: name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')`,
-      );
-    }
-    return token.text;
-  }
-
-  #value(token: Token): string {
-    if (!labelValue.test(token.text)) {
-      throw badRequest(
-        `unable to parse requirement: values[0]: Invalid value: ${JSON.stringify(token.text)}: a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')`,
-      );
-    }
+    if (token.kind !== 'word') throw this.#unexpected(token, ', expected: identifier');
+    const wrong = qualifiedName(token.text);
+    if (wrong.length > 0) throw unparsable(`<nil>: Invalid value: ${JSON.stringify(token.text)}: ${wrong.join('; ')}`);
     return token.text;
   }
 
@@ -121,29 +100,30 @@ class LabelParser {
     const next = this.#peek();
     if (next.kind === 'end' || next.text === ',') return '';
     this.#take();
-    if (next.kind !== 'word') throw this.#unexpected(next, 'identifier');
-    return this.#value(next);
+    if (next.kind !== 'word') throw this.#unexpected(next, ', expected: identifier');
+    return next.text;
   }
 
   #values(): readonly string[] {
     const open = this.#take();
-    if (open.text !== '(') throw this.#unexpected(open, "'('");
-    const values: string[] = [];
+    if (open.text !== '(') throw this.#unexpected(open, " expected: '('");
+    const values = new Set<string>();
     let wantsValue = true;
-    for (;;) {
+    for (let isFirst = true; ; isFirst = false) {
       const token = this.#take();
-      if (token.text === ')' && token.kind === 'symbol') {
-        if (wantsValue) values.push('');
-        return [...new Set(values)];
-      }
-      if (token.text === ',' && token.kind === 'symbol') {
-        if (wantsValue) values.push('');
-        wantsValue = true;
-      } else if (token.kind === 'word' && wantsValue) {
-        values.push(this.#value(token));
+      if (token.kind === 'word' && wantsValue) {
+        values.add(token.text);
         wantsValue = false;
+      } else if (token.kind === 'symbol' && (token.text === ',' || token.text === ')')) {
+        // Nothing between two of them is the empty value.
+        if (wantsValue) values.add('');
+        if (token.text === ')') return [...values].sort();
+        wantsValue = true;
       } else {
-        throw this.#unexpected(token, wantsValue ? "',', ')' or identifier" : "',' or ')'");
+        throw this.#unexpected(
+          token,
+          isFirst ? ", expected: ',', ')' or identifier" : wantsValue ? ", expected: ',', or identifier" : ", expected: ',' or ')'",
+        );
       }
     }
   }
@@ -159,8 +139,35 @@ class LabelParser {
   }
 
   #unexpected(token: Token, expected: string): Error {
-    return badRequest(`unable to parse requirement: found '${token.text}', expected: ${expected}`);
+    return unparsable(`found '${token.text}'${expected}`);
   }
+}
+
+const unparsable = (why: string): Error => badRequest(`unable to parse requirement: ${why}`);
+
+/** What can be wrong with the values of a requirement that is one by its form, all of it together. */
+function checked(requirement: Requirement): Requirement {
+  const { key, operator, values } = requirement;
+  const wrong: string[] = [];
+  if (operator === '>' || operator === '<') {
+    for (const [index, value] of values.entries()) {
+      if (integerOf(value) !== undefined) continue;
+      wrong.push(`values[${index}]: Invalid value: ${JSON.stringify(value)}: for 'Gt', 'Lt' operators, the value must be an integer`);
+    }
+  }
+  for (const [index, value] of values.entries()) {
+    const messages = labelValue(value);
+    if (messages.length > 0) wrong.push(`values[${index}][${key}]: Invalid value: ${JSON.stringify(value)}: ${messages.join('; ')}`);
+  }
+  if (wrong.length > 0) throw unparsable(wrong.length === 1 ? (wrong[0] ?? '') : `[${wrong.join(', ')}]`);
+  return requirement;
+}
+
+/** Of 64 bits; undefined for anything else. */
+function integerOf(text: string): bigint | undefined {
+  if (!/^[-+]?\d+$/.test(text)) return undefined;
+  const value = BigInt(text.replace(/^\+/, ''));
+  return BigInt.asIntN(64, value) === value ? value : undefined;
 }
 
 function matches(requirement: Requirement, labels: Labels): boolean {
@@ -178,9 +185,9 @@ function matches(requirement: Requirement, labels: Labels): boolean {
       return value === undefined || !requirement.values.includes(value);
     case '>':
     case '<': {
-      if (value === undefined || !/^[-+]?\d+$/.test(value)) return false;
-      const limit = BigInt((requirement.values[0] ?? '0').replace(/^\+/, ''));
-      const number = BigInt(value.replace(/^\+/, ''));
+      const number = value === undefined ? undefined : integerOf(value);
+      const limit = integerOf(requirement.values[0] ?? '');
+      if (number === undefined || limit === undefined) return false;
       return requirement.operator === '>' ? number > limit : number < limit;
     }
   }
@@ -239,7 +246,7 @@ function unescapeValue(text: string): string {
       value += next;
       i += 1;
     } else if (char === '=' || char === ',') {
-      throw badRequest(`invalid field selector: unescaped character in value: ${char}`);
+      throw badRequest(`invalid field selector: unescaped character in value: ${char.charCodeAt(0)}`);
     } else {
       value += char;
     }
@@ -247,19 +254,34 @@ function unescapeValue(text: string): string {
   return value;
 }
 
+/** What a resource's objects can be selected by. */
+export interface SelectableFields {
+  readonly fields: readonly string[];
+  /** Other spellings of them. */
+  readonly fieldAliases: Readonly<Record<string, string>>;
+  /** False: those that every resource has. An API server has other words for what is not among them. */
+  readonly hasOwnFields: boolean;
+}
+
 /**
- * `supported` are the fields of the resource, `aliases` other spellings of them. The predicate gets a function that
- * reads a supported field of the object. Throws a 400 for a bad selector or an unknown field.
+ * The predicate gets a function that reads one of the fields of the object. Throws a 400 for a bad selector or an unknown
+ * field.
  */
 export function parseFieldSelector(
   text: string,
-  supported: readonly string[],
-  aliases: Readonly<Record<string, string>> = {},
+  { fields, fieldAliases: aliases, hasOwnFields }: SelectableFields,
 ): (read: (field: string) => string) => boolean {
   if (text.length > maxSelectorLength) throw badRequest('the field selector is too long');
   const terms = splitTerms(text)
     .map(parseTerm)
     .map((term) => ({ ...term, field: Object.hasOwn(aliases, term.field) ? (aliases[term.field] ?? term.field) : term.field }));
-  for (const { field } of terms) if (!supported.includes(field)) throw badRequest(`field label not supported: ${field}`);
+  for (const { field } of terms) {
+    if (fields.includes(field)) continue;
+    throw badRequest(
+      hasOwnFields
+        ? `field label not supported: ${field}`
+        : `${JSON.stringify(field)} is not a known field selector: only "metadata.name", "metadata.namespace"`,
+    );
+  }
   return (read) => terms.every((term) => (read(term.field) === term.value) === term.equal);
 }

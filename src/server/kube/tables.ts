@@ -288,7 +288,7 @@ export const eventPrinter: Printer<Event> = {
     column('Name', 'The name of the event.', 1, 'name'),
   ],
   row(event, now) {
-    const firstAt = event.firstTimestamp ?? event.eventTime;
+    const firstAt = event.firstTimestamp ?? event.eventTime ?? undefined;
     const first = ageOf(firstAt, now);
     const lastAt = event.series?.lastObservedTime ?? event.lastTimestamp;
     const kind = (event.involvedObject.kind ?? '').toLowerCase();

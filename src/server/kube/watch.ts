@@ -55,14 +55,14 @@ export async function* watchEvents(
   });
   try {
     const from = options.resourceVersion ?? 0;
-    if (options.sendInitialEvents || from === 0) {
+    if (options.sendInitialEvents ?? from === 0) {
       const objects = cache.list();
       const version = cache.currentVersion;
       // Everything queued by now is in that list.
       queue.length = 0;
       for (const object of objects) if (matches(object)) yield encoder.event('ADDED', object, clock.now());
-      if (options.sendInitialEvents && options.allowWatchBookmarks) yield encoder.bookmark(version, true, clock.now());
-    } else {
+      if (options.sendInitialEvents === true && options.allowWatchBookmarks) yield encoder.bookmark(version, true, clock.now());
+    } else if (from > 0) {
       const missed = cache.since(from);
       if (missed === undefined) {
         yield encoder.error(expired(`too old resource version: ${from} (${cache.currentVersion})`).status);
