@@ -281,16 +281,151 @@ test('L-300 a cgroup that stays busy is given up after five attempts', async () 
   await outcome;
 });
 
-test('removeAll leaves the machine as it was, but not a busy part', async () => {
-  const { cgroups, files, node } = setup(v1Layout);
-  await cgroups.start(node, node.capacity, -1);
-  await cgroups.ensure(guaranteed, node);
-  await cgroups.removeAll();
-  assert.ok(files.folders.has('/sys/cpu/kubepods/poduid-1'));
-  await cgroups.remove('uid-1', options);
-  await cgroups.removeAll();
-  assert.deepEqual([...files.folders].sort(), v1Layout.hierarchies.map((one) => one.mountPoint).sort());
-});
+const gib = 2 ** 30;
+const mib = 2 ** 20;
+/** Everything a Pod can be limited in: at its containers, and at the Pod itself (L-285). */
+const full = { cpu: '500m', memory: '64Mi', 'hugepages-2Mi': '4Mi' };
+const podLevel = { requests: { cpu: '200m', memory: '32Mi' }, limits: { cpu: '300m', memory: '96Mi' } };
+const fullPods = {
+  guaranteed: buildPod({ containers: [buildContainer({ resources: { requests: full, limits: full } })] }, { uid: 'g-1' }),
+  burstable: buildPod({ resources: podLevel, containers: [buildContainer(), buildContainer({ name: 'b' })] }, { uid: 'b-1' }),
+  bestEffort: buildPod({}, { uid: 'e-1' }),
+};
+const names = {
+  cgroupfs: {
+    all: '/kubepods',
+    burstable: '/kubepods/burstable',
+    bestEffort: '/kubepods/besteffort',
+    guaranteedPod: '/kubepods/podg-1',
+    burstablePod: '/kubepods/burstable/podb-1',
+    bestEffortPod: '/kubepods/besteffort/pode-1',
+  },
+  systemd: {
+    all: '/kubepods.slice',
+    burstable: '/kubepods.slice/kubepods-burstable.slice',
+    bestEffort: '/kubepods.slice/kubepods-besteffort.slice',
+    guaranteedPod: '/kubepods.slice/kubepods-podg_1.slice',
+    burstablePod: '/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-podb_1.slice',
+    bestEffortPod: '/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pode_1.slice',
+  },
+} as const;
+type Place = keyof typeof names.systemd;
+/** The file values of each cgroup, and the properties systemd is given of it. */
+const expectedValues: Readonly<Record<1 | 2, Readonly<Record<Place, readonly [readonly string[], string]>>>> = {
+  1: {
+    all: [
+      ['cpu.shares=4096', `memory.limit_in_bytes=${8 * gib}`, 'pids.max=500', `2MB=${16 * mib}`, '1GB=0'],
+      `CPUShares=4096 MemoryLimit=${8 * gib} TasksMax=500`,
+    ],
+    burstable: [['cpu.shares=204', '2MB=4611686018427387904', '1GB=4611686018427387904'], 'CPUShares=204'],
+    bestEffort: [['cpu.shares=2', '2MB=4611686018427387904', '1GB=4611686018427387904'], 'CPUShares=2'],
+    guaranteedPod: [
+      [
+        'cpu.shares=512',
+        'cpu.cfs_period_us=100000',
+        'cpu.cfs_quota_us=50000',
+        `memory.limit_in_bytes=${64 * mib}`,
+        'pids.max=100',
+        `2MB=${4 * mib}`,
+        '1GB=0',
+      ],
+      `CPUShares=512 CPUQuotaPeriodSec=100000us CPUQuota=50% MemoryLimit=${64 * mib} TasksMax=100`,
+    ],
+    burstablePod: [
+      [
+        'cpu.shares=204',
+        'cpu.cfs_period_us=100000',
+        'cpu.cfs_quota_us=30000',
+        `memory.limit_in_bytes=${96 * mib}`,
+        'pids.max=100',
+        '2MB=0',
+        '1GB=0',
+      ],
+      `CPUShares=204 CPUQuotaPeriodSec=100000us CPUQuota=30% MemoryLimit=${96 * mib} TasksMax=100`,
+    ],
+    bestEffortPod: [['cpu.shares=2', 'pids.max=100', '2MB=0', '1GB=0'], 'CPUShares=2 TasksMax=100'],
+  },
+  2: {
+    all: [
+      ['cpu.weight=157', `memory.max=${8 * gib}`, 'pids.max=500', `2MB=${16 * mib}`, '1GB=0'],
+      `CPUWeight=157 MemoryMax=${8 * gib} TasksMax=500`,
+    ],
+    burstable: [['cpu.weight=8', '2MB=4611686018427387904', '1GB=4611686018427387904'], 'CPUWeight=8'],
+    bestEffort: [['cpu.weight=1', '2MB=4611686018427387904', '1GB=4611686018427387904'], 'CPUWeight=1'],
+    guaranteedPod: [
+      ['cpu.weight=20', 'cpu.max=50000 100000', `memory.max=${64 * mib}`, 'pids.max=100', `2MB=${4 * mib}`, '1GB=0'],
+      `CPUWeight=20 CPUQuotaPeriodSec=100000us CPUQuota=50% MemoryMax=${64 * mib} TasksMax=100`,
+    ],
+    burstablePod: [
+      ['cpu.weight=8', 'cpu.max=30000 100000', `memory.max=${96 * mib}`, 'pids.max=100', '2MB=0', '1GB=0'],
+      `CPUWeight=8 CPUQuotaPeriodSec=100000us CPUQuota=30% MemoryMax=${96 * mib} TasksMax=100`,
+    ],
+    bestEffortPod: [['cpu.weight=1', 'pids.max=100', '2MB=0', '1GB=0'], 'CPUWeight=1 TasksMax=100'],
+  },
+};
+
+for (const version of [1, 2] as const) {
+  for (const driver of ['cgroupfs', 'systemd'] as const) {
+    test(`L-286 … L-302, C-371, C-372, C-375, C-376: every limit of the node, of the classes and of Pods, v${version} with ${driver}`, async () => {
+      const hugeFiles = (suffix: string): Record<string, string> =>
+        Object.fromEntries(
+          ['2MB', '1GB'].flatMap((page) => [`${page}.${suffix}`, `${page}.rsvd.${suffix}`].map((file) => [`hugetlb.${file}`, ''])),
+        );
+      const layout: CgroupLayout =
+        version === 2
+          ? v2Layout
+          : {
+              ...v1Layout,
+              hierarchies: [...v1Layout.hierarchies, { mountPoint: '/sys/hugetlb', controllers: ['hugetlb'], unified: false }],
+            };
+      const born = (path: string): Record<string, string> =>
+        version === 2
+          ? { ...v2Files(), ...hugeFiles('max'), 'cgroup.controllers': 'cpuset cpu io memory hugetlb pids' }
+          : path.startsWith('/sys/hugetlb')
+            ? hugeFiles('limit_in_bytes')
+            : v1Files(path);
+      const files = new MemoryCgroups(
+        layout.hierarchies.map((one) => one.mountPoint),
+        born,
+      );
+      const started = new Map<string, string>();
+      const slices = {
+        start: async (slice: string, properties: readonly string[]) => void started.set(slice, properties.join(' ')),
+        stop: async () => undefined,
+      };
+      const cgroups = new PodCgroups(
+        { layout, cgroup: { root: '/', driver } },
+        { files, kill: () => undefined, clock: new FakeClock(), log: silentLogger, ...(driver === 'systemd' && { slices }) },
+      );
+      const capacity = { cpuMillis: 4000, memoryBytes: 8 * gib, ephemeralStorageBytes: 0, hugepagesBytes: new Map([[2 * mib, 16 * mib]]) };
+      const node = buildNode({ capacity, podPidsLimit: 100 });
+      await cgroups.start(node, capacity, 500);
+      for (const pod of Object.values(fullPods)) await cgroups.ensure(pod, node);
+      await cgroups.updateQos(
+        Object.values(fullPods).map(({ spec }) => spec),
+        node,
+      );
+      for (const [place, name] of Object.entries(names[driver]) as [Place, string][]) {
+        const [values, properties] = expectedValues[version][place];
+        // The last text of each file that was written; of huge pages, twice the same.
+        const written = files.writes
+          .map((write) => /^\/sys(?:\/(?:cpu|memory|pids|hugetlb))?(.*)\/([^/]+)=(.*)$/s.exec(write))
+          .filter((match) => match?.[1] === name && !/^c(?:puset|group)\./.test(match[2] ?? ''));
+        const last = new Map(written.map((match) => [match?.[2] ?? '', match?.[3]]));
+        const short = [...last].flatMap(([file, text]) => {
+          const page = /^hugetlb\.(\w+)\.(rsvd\.)?/.exec(file);
+          if (page?.[2] !== undefined) return [];
+          if (page !== null) assert.equal(last.get(file.replace(/\.(\w+)$/, '.rsvd.$1')), text, file);
+          return [`${page === null ? file : page[1]}=${text}`];
+        });
+        assert.deepEqual(short, values, `${place}: ${name}`);
+        const slice = name.slice(name.lastIndexOf('/') + 1);
+        assert.equal(started.get(slice), driver === 'systemd' ? properties : undefined, slice);
+      }
+      assert.deepEqual([...(await cgroups.list())].sort(), ['b-1', 'e-1', 'g-1']);
+    });
+  }
+}
 
 test('decision 0014: with systemd the slice gets its limits as properties before the files, and is stopped at removal', async () => {
   const { files, clock, node } = setup(v2Layout, 'systemd');

@@ -156,23 +156,6 @@ export class PodCgroups {
     }
   }
 
-  /** Removes the empty tree of all Pods, for a machine that is to be left as it was found. Busy parts stay. */
-  async removeAll(): Promise<void> {
-    const root = kubepodsCgroup(this.#cgroup.root);
-    await this.#deps.slices?.stop(lastElement(cgroupPath(root, this.#cgroup.driver)));
-    const names = [qosCgroup(this.#cgroup.root, 'Burstable'), qosCgroup(this.#cgroup.root, 'BestEffort'), root];
-    for (const hierarchy of this.#layout.hierarchies) {
-      for (const name of [...names, ...parentsOf(root)]) {
-        if (name.length === 0) continue;
-        try {
-          await this.#deps.files.removeDirectory(`${hierarchy.mountPoint}${cgroupPath(name, this.#cgroup.driver)}`);
-        } catch (error) {
-          if (systemCode(error) !== 'EBUSY' && systemCode(error) !== 'ENOTEMPTY') throw error;
-        }
-      }
-    }
-  }
-
   async #startSlice(name: CgroupName, values: CgroupValues): Promise<void> {
     const slice = lastElement(cgroupPath(name, this.#cgroup.driver));
     await this.#deps.slices?.start(slice, sliceProperties(values, this.#layout.version));
@@ -315,11 +298,6 @@ function lastElement(path: string): string {
 
 function parentPath(path: string): string {
   return path.slice(0, path.lastIndexOf('/'));
-}
-
-/** Longest first, without the name itself. */
-function parentsOf(name: CgroupName): readonly CgroupName[] {
-  return name.map((_, index) => name.slice(0, name.length - 1 - index));
 }
 
 function words(text: string | undefined): readonly string[] {

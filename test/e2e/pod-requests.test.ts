@@ -58,8 +58,6 @@ describe('requests on real containerd', { skip: whyNoContainerd() }, () => {
   after(async () => {
     runtime?.close();
     await containerd?.stop();
-    for (const uid of (await cgroups?.list()) ?? []) await cgroups.remove(uid, options);
-    await cgroups?.removeAll();
   });
 
   /** Runs the Pod's containers, gives what `look` finds, and takes everything down again. */
