@@ -65,7 +65,7 @@ function setUp() {
     planOptions: () => ({ backoff: defaultBackoff, networkError: undefined, runtimeName: 'fake', hostIps: [], agentStartedAt: 0 }),
     resyncMs: () => resync.ms,
     resizeRefusal: () => undefined,
-    lastStatus: { load: async () => undefined, save: async () => undefined, forget: async () => undefined },
+    lastStatus: { load: async () => undefined, save: async () => undefined, forget: async () => undefined, specOf: async () => undefined },
     readTerminationMessage: async () => '',
     publish: () => undefined,
     onSettled: (kind, ms) => settled.push([kind, ms]),

@@ -464,8 +464,11 @@ export class PodWorkers {
   async #discover(uid: string, signal: AbortSignal): Promise<boolean> {
     try {
       const observed: ObservedPod = await this.#deps.observe(uid, { signal });
-      const pod = podOfRecords(observed);
-      if (pod === undefined || this.#entries.has(uid)) return true;
+      const found = podOfRecords(observed);
+      // The records tell how to end each container, but not in which order (L-442; differs from L-447).
+      const spec = await this.#deps.lastStatus.specOf(uid);
+      if (found === undefined || this.#entries.has(uid)) return true;
+      const pod = spec === undefined ? found : { ...found, spec };
       if (!isOurs(pod, this.#options.nodeName)) {
         this.#foreign.add(uid);
         return true;

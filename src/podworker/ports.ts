@@ -89,6 +89,8 @@ export interface LastStatusPort {
   load(pod: Pod): Promise<LastStatus | undefined>;
   /** Never rejects: a status that cannot be kept is only a comfort lost. */
   save(pod: Pod, last: LastStatus): Promise<void>;
-  /** Never rejects. What was kept would tell the Pod's next life that it is over (L-045). */
+  /** Never rejects. The Pod's next life must not take it for its own (L-045); how it is ended stays known. */
   forget(pod: Pod): Promise<void>;
+  /** As the Pod last ran, for one whose manifest is gone; undefined when nothing was kept. Never rejects. */
+  specOf(podUid: string): Promise<PodSpec | undefined>;
 }

@@ -269,9 +269,29 @@ test('a Pod that is known from its records only is ended without an order among 
     await m.apply(staticPod('uid-1', { initContainers: [sidecar()], terminationGracePeriodSeconds: 20 }));
     await m.crash();
     m.desired.clear();
+    m.lastSpecs.clear();
     m.takeDeeds();
     await m.start();
     assert.deepEqual([...m.takeDeeds()].sort(), ['stopContainer app/0 20', 'stopContainer log/0 20']);
+  }));
+
+test('its last spec tells the order, however often the agent dies meanwhile (L-442, D2; differs from L-447)', () =>
+  onMachine({ process: () => ({ onTerm: 'ignore' }) }, async (m) => {
+    await m.apply(staticPod('uid-1', { initContainers: [sidecar()], terminationGracePeriodSeconds: 20 }));
+    await m.crash();
+    m.desired.clear();
+    for (let lives = 0; lives < 2; lives++) {
+      m.takeDeeds();
+      await m.start();
+      assert.deepEqual(m.takeDeeds(), ['stopContainer app/0 20']);
+      await m.crash();
+    }
+    await m.start();
+    m.takeDeeds();
+    await m.exit('app', 143);
+    assert.match(m.takeDeeds().join(), /^stopContainer log\/0 \d+$/);
+    await m.advance(30_000);
+    assert.deepEqual(await m.remains(), []);
   }));
 
 test('the last status of a removed Pod has the exit codes (L-064, S-274)', () =>

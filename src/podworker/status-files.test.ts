@@ -43,6 +43,7 @@ test('a damaged file counts for nothing, and a folder that is gone does not come
   for (const text of ['', '{"status":', '{}', 'null']) {
     await writeFile(`${folder}/status.json`, text);
     assert.equal(await files().load(pod), undefined, text);
+    assert.equal(await files().specOf('uid-1'), undefined, text);
   }
   await rm(folder, { recursive: true });
   await files().save(pod, { spec: pod.spec, status: { phase: 'Running' }, resized: {} });
@@ -50,11 +51,11 @@ test('a damaged file counts for nothing, and a folder that is gone does not come
 });
 
 test('a status that is forgotten is not there any more, and need not have been (L-045)', async () => {
-  const { folder, files } = await setup();
+  const { files } = await setup();
   const pod = buildPod({}, { uid: 'uid-1' });
   await files().forget(pod);
   await files().save(pod, { spec: pod.spec, status: { phase: 'Failed' }, resized: {} });
   await files().forget(pod);
   assert.equal(await files().load(pod), undefined);
-  assert.deepEqual(await readdir(folder), []);
+  assert.deepEqual(await files().specOf('uid-1'), pod.spec, 'how it is ended stays known (L-442)');
 });

@@ -1,6 +1,7 @@
 // Keeps the status last published of each Pod beside the Pod's other files, so that `started`, `ready`, transition times
 // and last states do not start over with the agent (D2). The file goes with the Pod's folder and never brings one back.
-import { readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { readFile, rename, writeFile } from 'node:fs/promises';
+import type { PodSpec } from '../api/gen/kubernetes.ts';
 import { formatPod, type Pod } from '../api/pod.ts';
 import { messageOf, systemCode } from '../std/errors.ts';
 import type { Logger } from '../std/log.ts';
@@ -9,6 +10,9 @@ import type { LastStatus, LastStatusPort } from './ports.ts';
 export interface StatusFilesOptions {
   readonly rootDir: string;
 }
+
+/** What is in the file; a Pod that is leaving has no status to go on with. */
+type Kept = Omit<LastStatus, 'status'> & Partial<Pick<LastStatus, 'status'>>;
 
 /** `<root>/pods/<uid>/status.json`. Not synced: after a power cut no container of it runs any more. */
 export class StatusFiles implements LastStatusPort {
@@ -20,25 +24,39 @@ export class StatusFiles implements LastStatusPort {
     this.#log = deps.log;
   }
 
-  async load(pod: Pod): Promise<LastStatus | undefined> {
-    const path = this.#path(pod);
+  async load({ metadata, spec }: Pod): Promise<LastStatus | undefined> {
+    const last = await this.#read(metadata.uid);
+    if (last?.status === undefined) return undefined;
+    const isOver = last.status.phase === 'Failed' || last.status.phase === 'Succeeded';
+    // A finished Pod whose manifest asks for something else now is not finished any more (D4).
+    return isOver && JSON.stringify(last.spec) !== JSON.stringify(spec) ? undefined : { ...last, status: last.status };
+  }
+
+  async specOf(podUid: string): Promise<PodSpec | undefined> {
+    return (await this.#read(podUid))?.spec;
+  }
+
+  async #read(podUid: string): Promise<Kept | undefined> {
     try {
-      const last = JSON.parse(await readFile(path, 'utf8')) as LastStatus;
-      const { spec, status } = last;
-      const isOver = status.phase === 'Failed' || status.phase === 'Succeeded';
-      // A finished Pod whose manifest asks for something else now is not finished any more (D4).
-      return isOver && JSON.stringify(spec) !== JSON.stringify(pod.spec) ? undefined : last;
+      return JSON.parse(await readFile(this.#path(podUid), 'utf8')) as Kept;
     } catch (error) {
-      if (systemCode(error) !== 'ENOENT')
-        this.#log.warn('last status of the pod not read', { pod: formatPod(pod), error: messageOf(error) });
+      if (systemCode(error) !== 'ENOENT') this.#log.warn('last status of the pod not read', { podUID: podUid, error: messageOf(error) });
       return undefined;
     }
   }
 
-  async save(pod: Pod, last: LastStatus): Promise<void> {
-    const path = this.#path(pod);
+  save(pod: Pod, last: LastStatus): Promise<void> {
+    return this.#write(pod, last);
+  }
+
+  forget(pod: Pod): Promise<void> {
+    return this.#write(pod, { spec: pod.spec, resized: {} });
+  }
+
+  async #write(pod: Pod, kept: Kept): Promise<void> {
+    const path = this.#path(pod.metadata.uid);
     try {
-      await writeFile(`${path}.new`, JSON.stringify(last), { mode: 0o600 });
+      await writeFile(`${path}.new`, JSON.stringify(kept), { mode: 0o600 });
       await rename(`${path}.new`, path);
     } catch (error) {
       // Without its folder the Pod has not begun, or is over.
@@ -46,14 +64,8 @@ export class StatusFiles implements LastStatusPort {
     }
   }
 
-  async forget(pod: Pod): Promise<void> {
-    await rm(this.#path(pod), { force: true }).catch((error: unknown) =>
-      this.#log.warn('status of the pod not removed', { pod: formatPod(pod), error: messageOf(error) }),
-    );
-  }
-
   /** The UID is a valid name of a folder: volumes are set up under it before there is anything to keep. */
-  #path(pod: Pod): string {
-    return `${this.#rootDir}/pods/${pod.metadata.uid}/status.json`;
+  #path(podUid: string): string {
+    return `${this.#rootDir}/pods/${podUid}/status.json`;
   }
 }

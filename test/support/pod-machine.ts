@@ -79,8 +79,9 @@ export class PodMachine {
   /** UIDs with volumes and with a cgroup. */
   readonly volumes = new Set<string>();
   readonly cgroups = new Set<string>();
-  /** The status last kept of each Pod, by UID. */
+  /** The status last kept of each Pod, by UID, and the specs kept with it. */
   readonly lastStatus = new Map<string, LastStatus>();
+  readonly lastSpecs = new Map<string, PodSpec>();
   /** What the agent keeps of the Pods that the node ended. */
   disrupted: unknown;
   /** How often the volumes of a Pod were set up, by UID. */
@@ -218,6 +219,7 @@ export class PodMachine {
                   if (this.volumeFault !== undefined) throw this.volumeFault;
                   this.volumes.delete(uid);
                   this.lastStatus.delete(uid);
+                  this.lastSpecs.delete(uid);
                 },
               },
               users: { reserve: async () => undefined },
@@ -268,7 +270,12 @@ export class PodMachine {
         }),
         lastStatus: {
           load: async ({ metadata: { uid } }) => this.lastStatus.get(uid),
-          save: async ({ metadata: { uid } }, kept) => void (this.volumes.has(uid) && this.lastStatus.set(uid, kept)),
+          save: async ({ metadata: { uid } }, kept) => {
+            if (!this.volumes.has(uid)) return;
+            this.lastStatus.set(uid, kept);
+            this.lastSpecs.set(uid, kept.spec);
+          },
+          specOf: async (uid) => this.lastSpecs.get(uid),
           forget: async ({ metadata: { uid } }) => void this.lastStatus.delete(uid),
         },
         readTerminationMessage: async () => '',
