@@ -80,7 +80,7 @@ function imageGcOptions(config: AgentConfig): ImageGcOptions {
 }
 
 function* neededImages(podConfig: PodConfig): Iterable<string> {
-  for (const { spec } of podConfig.desired().values()) {
+  for (const { spec } of podConfig.named()) {
     for (const container of [...(spec.initContainers ?? []), ...spec.containers]) if (container.image !== undefined) yield container.image;
     for (const volume of spec.volumes ?? []) if (volume.image?.reference !== undefined) yield volume.image.reference;
   }

@@ -49,6 +49,17 @@ describe('PodConfig', () => {
       assert.deepEqual(config.apply(snapshot([pod('foo'), pod('foo', { namespace: 'other', uid: 'uid-2' })])), ['uid-2']);
     });
 
+    it('L-374: what manifests name includes Pods that others hide, of whatever source', () => {
+      const { config } = fresh({ sources: ['file', 'http'] });
+      config.apply(snapshot([pod('foo')], { shadowed: [pod('hidden')] }));
+      config.apply(snapshot([pod('foo', { uid: 'uid-2' })], { source: 'http' }));
+      assert.deepEqual([...config.desired().keys()], ['uid-foo']);
+      assert.deepEqual(
+        [...config.named()].map(({ metadata }) => metadata.uid),
+        ['uid-foo', 'uid-hidden', 'uid-2'],
+      );
+    });
+
     it('C-027, S-222: the same snapshot again changes nothing, not even the objects', () => {
       const { config } = fresh();
       config.apply(snapshot([pod('foo')]));

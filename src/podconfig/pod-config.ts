@@ -79,6 +79,11 @@ export class PodConfig {
     return this.#desired;
   }
 
+  /** Every Pod that a manifest names, shadowed ones included. */
+  *named(): Iterable<Pod> {
+    for (const { pods, shadowed = [] } of this.#snapshots.values()) yield* [...pods, ...shadowed];
+  }
+
   /**
    * Whether every configured source has been read. Before that a running Pod that is not desired may only be unknown
    * yet, and must not be stopped (S-235); one that `apply` answered as gone may.

@@ -514,6 +514,10 @@ describe('the folder source', { timeout: 60_000 }, () => {
       const follower = follow();
       const both = await follower.untilPods('web');
       assert.deepEqual(verdictOf(both, file('b.yaml')), { kind: 'shadowed', by: file('a.yaml') });
+      assert.deepEqual(
+        both.shadowed?.map(({ metadata }) => metadata.uid),
+        [`${file('b.yaml')}#web`],
+      );
       unlinkSync(file('a.yaml'));
       const alone = await follower.until((s) => s.manifests.length === 1);
       assert.equal(alone.pods[0]?.metadata.uid, `${file('b.yaml')}#web`);

@@ -13,6 +13,7 @@ import { byBytes, type FileContents, type FileStat, type FileSystem } from './fi
 import { FolderWatches } from './folder-watch.ts';
 import type { LastGood } from './last-good.ts';
 import { combine, type ManifestState, type Outcome, type ParsedManifest, type ParseManifest } from './manifest-set.ts';
+import { PutBack } from './put-back.ts';
 import type { PodSource, SourceSnapshot } from './source.ts';
 import { Wakeup } from './wakeup.ts';
 
@@ -88,6 +89,9 @@ export class FileSource implements PodSource {
   readonly #files = new Map<string, ManifestFile>();
   /** Files that a watch told to have been written in their place. */
   readonly #changedInPlace = new Set<string>();
+  readonly #putBack = new PutBack();
+  /** Files that were deleted and made anew with the same contents: their Pods are to be seen gone once. */
+  readonly #madeAnew = new Set<string>();
   #fault: string | undefined;
   /** What the path was when it was last read well. */
   #root: { readonly kind: 'directory' | 'file'; readonly inode: string } | undefined;
@@ -109,7 +113,7 @@ export class FileSource implements PodSource {
       {
         path: this.#options.path,
         onEvent: (path, event) => {
-          if (path !== undefined && event === 'changed') this.#changedInPlace.add(path);
+          if (path !== undefined) this.#hear(path, event);
           wakeup.wake();
         },
       },
@@ -128,7 +132,14 @@ export class FileSource implements PodSource {
         if (isRescan) rescanAt = clock.now() + this.#options.fileCheckFrequencyMs;
         await this.#look({ isWatched: isWatched && last !== undefined, isRescan });
         if (signal.aborted) return;
-        const isUnsettled = this.#nextCheck() !== undefined && clock.now() - startedAt < longestFirstLookMs;
+        const isAtRest = this.#nextCheck() === undefined;
+        if (isAtRest) this.#putBack.rest();
+        const isUnsettled = !isAtRest && clock.now() - startedAt < longestFirstLookMs;
+        if (this.#madeAnew.size > 0) {
+          last = this.#snapshot(this.#madeAnew);
+          this.#madeAnew.clear();
+          yield last;
+        }
         const snapshot = this.#snapshot();
         if (last === undefined ? !isUnsettled : !isSame(snapshot, last)) {
           this.#logChanges(last, snapshot);
@@ -171,6 +182,15 @@ export class FileSource implements PodSource {
     }
     const { pods, reports } = combine([...states.values()].sort((a, b) => byBytes(a.path, b.path)));
     return { source: this.name, pods, manifests: reports, readAt: this.#deps.clock.now() };
+  }
+
+  #hear(path: string, event: 'changed' | 'renamed'): void {
+    if (event === 'renamed') {
+      this.#putBack.renamed(path);
+      return;
+    }
+    this.#putBack.written();
+    this.#changedInPlace.add(path);
   }
 
   // ---- looking at the path
@@ -334,6 +354,8 @@ export class FileSource implements PodSource {
     }
     const contentHash = hash(contents.bytes);
     if (contentHash === file.contentHash && !contents.torn) {
+      if (this.#putBack.isSuspected(file.path)) await fileSystem.eventsDelivered();
+      if (this.#putBack.take(file.path) && look.isWatched) this.#madeAnew.add(file.path);
       this.#settle(file, file.outcome, contents.stat); // touched, not changed (S-048)
       return;
     }
@@ -453,16 +475,20 @@ export class FileSource implements PodSource {
 
   // ---- the outside
 
-  #snapshot(): SourceSnapshot {
+  /** `without`: as if these files were not there. */
+  #snapshot(without: ReadonlySet<string> = new Set()): SourceSnapshot {
     const now = this.#deps.clock.now();
     // A file that is written for the first time is worth a word only when that takes long.
     const isWorthAWord = ({ outcome, goodPods, writing }: ManifestFile): boolean =>
       outcome !== notReadYet || goodPods.length > 0 || (writing !== undefined && now - writing.firstSeen >= longestFirstLookMs);
-    const files = [...this.#files.values()].filter(isWorthAWord).sort((a, b) => byBytes(a.path, b.path));
-    const { pods, reports } = combine(files);
+    const files = [...this.#files.values()]
+      .filter((file) => isWorthAWord(file) && !without.has(file.path))
+      .sort((a, b) => byBytes(a.path, b.path));
+    const { pods, shadowed, reports } = combine(files);
     return {
       source: this.name,
       pods,
+      shadowed,
       manifests: reports,
       fault: this.#fault,
       ...(this.#hasSpoken ? {} : { unread: true as const }),
@@ -576,10 +602,12 @@ function unreadable(error: unknown): ManifestError {
 }
 
 function isSame(a: SourceSnapshot, b: SourceSnapshot): boolean {
+  const areSame = (some: readonly Pod[] = [], others: readonly Pod[] = []): boolean =>
+    some.length === others.length && some.every((pod, i) => pod === others[i]);
   return (
     a.fault === b.fault &&
-    a.pods.length === b.pods.length &&
-    a.pods.every((pod, i) => pod === b.pods[i]) &&
+    areSame(a.pods, b.pods) &&
+    areSame(a.shadowed, b.shadowed) &&
     JSON.stringify(a.manifests) === JSON.stringify(b.manifests)
   );
 }

@@ -220,6 +220,7 @@ export class HttpSource implements PodSource {
     return {
       source: this.name,
       pods: set.pods,
+      shadowed: set.shadowed,
       manifests: this.#isRead || outcome.kind === 'rejected' ? set.reports : [],
       fault,
       ...(this.#isRead ? {} : { unread: true as const }),

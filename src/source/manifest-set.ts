@@ -27,6 +27,7 @@ export interface ManifestState {
 
 export interface ManifestSet {
   readonly pods: readonly Pod[];
+  readonly shadowed: readonly Pod[];
   readonly reports: readonly ManifestReport[];
 }
 
@@ -37,6 +38,7 @@ export function podKey(pod: Pick<Pod, 'metadata'>): string {
 /** The first in order wins a name and a UID; the others are shadowed. */
 export function combine(manifests: readonly ManifestState[]): ManifestSet {
   const pods: Pod[] = [];
+  const shadowed: Pod[] = [];
   const reports: ManifestReport[] = [];
   const owners = new Map<string, string>();
   for (const { path, outcome, goodPods } of manifests) {
@@ -46,7 +48,7 @@ export function combine(manifests: readonly ManifestState[]): ManifestSet {
       if (by === undefined) {
         for (const claim of claims) owners.set(claim, goodPods.length > 1 ? `${path}[${i}]` : path);
         pods.push(pod);
-      }
+      } else shadowed.push(pod);
       return by;
     });
     if (outcome.kind === 'rejected') {
@@ -64,5 +66,5 @@ export function combine(manifests: readonly ManifestState[]): ManifestSet {
         reports.push({ path, ...(goodPods.length > 1 ? { index } : {}), pod: podKey(pod), verdict });
       }
   }
-  return { pods, reports };
+  return { pods, shadowed, reports };
 }

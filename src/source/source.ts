@@ -30,6 +30,8 @@ export interface SourceSnapshot {
   /** `file` or `http`: the value of the annotation `kubernetes.io/config.source`. */
   readonly source: string;
   readonly pods: readonly Pod[];
+  /** Those of shadowed manifests: they do not run, but would if the other one went. */
+  readonly shadowed?: readonly Pod[] | undefined;
   readonly manifests: readonly ManifestReport[];
   /** Why the source as a whole could not be read (folder missing, URL failing); its last good Pods are kept (D1). */
   readonly fault?: string | undefined;

@@ -72,6 +72,7 @@ describe('garbage under pressure', { skip: whyNoContainerd() ?? false, timeout: 
       volume: await pulled('volume'),
       backedOff: await pulled('backed-off'),
       waiting: await pulled('waiting'),
+      shadowed: await pulled('shadowed'),
     };
     agent.putPod('running', spec({}));
     agent.putPod('refused', spec({ nodeSelector: { there: 'nowhere' }, containers: [box(needed.refused)] }));
@@ -91,6 +92,8 @@ describe('garbage under pressure', { skip: whyNoContainerd() ?? false, timeout: 
       'waiting',
       spec({ volumes: [{ name: 'h', hostPath: { path: '/no/such', type: 'Directory' } }], containers: [box(needed.waiting)] }),
     );
+    const shadowed = { apiVersion: 'v1', kind: 'Pod', metadata: { name: 'running' }, spec: spec({ containers: [box(needed.shadowed)] }) };
+    agent.put('zzz.json', JSON.stringify(shadowed));
     // A version that cannot be used does not take away the one before.
     await agent.start();
     await agent.ready('running');
