@@ -154,7 +154,7 @@ export class Agent {
     );
     nodeFeed = nodes;
     life.spawn('node', (o) => nodes.run(o));
-    const stats = new AgentStats({ config, layout, cgroup }, { runtime, status, clock, log: base.logger });
+    const stats = new AgentStats({ config, layout, cgroup }, { runtime, status, clock, log: base.logger, metrics: base.metrics });
     const cluster = await startCluster(config, { ...base, status, podConfig, nodes, engine }, life);
     await startServers(config, { ...base, runtime, status, stats, sources, engine, nodes, cluster, onKubeletPort, setVerbosity }, life);
 

@@ -1,5 +1,6 @@
 // What the gatherers of node facts ask of the machine, as a port, and its implementation on the real one.
 import { lookup } from 'node:dns/promises';
+import type { BigIntStats } from 'node:fs';
 import { lstat, readdir, readFile, stat, statfs } from 'node:fs/promises';
 import { networkInterfaces } from 'node:os';
 import { systemCode } from '../std/errors.ts';
@@ -29,6 +30,10 @@ export interface Host {
   createdAt(path: string): Promise<number | undefined>;
   /** All files in the folder itself, those in folders below it left out; zero when it is not there. */
   folderUsage(path: string): Promise<{ readonly usedBytes: number; readonly files: number }>;
+  /** Names in the folder; [] when it is not there. */
+  list(path: string): Promise<readonly string[]>;
+  /** The folder and all below it on the same file system, links counted once; zero when it is not there. */
+  treeUsage(path: string, options: { readonly signal: AbortSignal }): Promise<{ readonly usedBytes: number; readonly files: number }>;
   /** Of the file system `path` is on; undefined when `path` is not there. */
   disk(path: string): Promise<DiskSpace | undefined>;
   interfaces(): readonly HostInterface[];
@@ -78,6 +83,29 @@ export const realHost: Host = {
     }
     return { usedBytes, files };
   },
+  async list(path) {
+    try {
+      return await readdir(path);
+    } catch (error) {
+      if (isAbsent(error)) return [];
+      throw error;
+    }
+  },
+  async treeUsage(path, { signal }) {
+    const seen = new Set<string>();
+    let usedBytes = 0;
+    const todo = [{ path, device: undefined as bigint | undefined }];
+    for (let next = todo.pop(); next !== undefined; next = todo.pop()) {
+      signal.throwIfAborted();
+      const info = await statOf(next.path);
+      if (info === undefined || (next.device !== undefined && info.dev !== next.device) || seen.has(`${info.ino}`)) continue;
+      seen.add(`${info.ino}`);
+      usedBytes += Number(info.blocks) * 512;
+      if (!info.isDirectory()) continue;
+      for (const name of await realHost.list(next.path)) todo.push({ path: `${next.path}/${name}`, device: info.dev });
+    }
+    return { usedBytes, files: seen.size };
+  },
   async disk(path) {
     try {
       const { bsize, blocks, bavail, bfree, files, ffree } = await statfs(path);
@@ -112,6 +140,15 @@ export async function maxPids(host: Host): Promise<number | undefined> {
   const limits = await Promise.all(['/proc/sys/kernel/pid_max', '/proc/sys/kernel/threads-max'].map((path) => host.readText(path)));
   const numbers = limits.map(parseNumber).filter((limit) => limit !== undefined);
   return numbers.length === 0 ? undefined : Math.min(...numbers);
+}
+
+async function statOf(path: string): Promise<BigIntStats | undefined> {
+  try {
+    return await lstat(path, { bigint: true });
+  } catch (error) {
+    if (isAbsent(error)) return undefined;
+    throw error;
+  }
 }
 
 /** Undefined when a rotation took the file away in the meantime. */

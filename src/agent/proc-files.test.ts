@@ -34,7 +34,7 @@ test('meminfo: the working set is what is used without inactive file pages', () 
 
 test('stat: idle, waiting, stolen and guest time is no work', () => {
   const text = 'cpu  10 20 30 1000 500 4 5 700 80 90\ncpu0 1 2 3 4 5 6 7 8 9 10\nctxt 1\nbtime 1700000000\n';
-  assert.deepEqual(parseKernelStat(text), { busyNanoseconds: 69 * 10_000_000, bootedAtSeconds: 1_700_000_000 });
+  assert.deepEqual(parseKernelStat(text), { busyNanoseconds: 69 * 10_000_000, bootedAtSeconds: 1_700_000_000, cores: 1 });
   assert.equal(parseKernelStat('cpu  1 2 3\n'), undefined);
 });
 
@@ -52,10 +52,11 @@ test('network devices: neither the loopback nor the ends of Pod links', () => {
   const text = `Inter-|   Receive                                                |  Transmit
  face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed
     lo: 1 1 0 0 0 0 0 0 1 1 0 0 0 0 0 0
-  eth0:100 2 3 0 0 0 0 0 200 4 5 0 0 0 0 0
+  eth0:100 2 3 6 0 0 0 0 200 4 5 7 0 0 0 0
 veth12: 9 9 9 9 9 9 9 9 9 9 9 9 9 9 9 9
 `;
-  assert.deepEqual(parseNetworkDevices(text), [{ name: 'eth0', rxBytes: 100, rxErrors: 3, txBytes: 200, txErrors: 5 }]);
+  const counters = { rxBytes: 100, rxPackets: 2, rxErrors: 3, rxDropped: 6, txBytes: 200, txPackets: 4, txErrors: 5, txDropped: 7 };
+  assert.deepEqual(parseNetworkDevices(text), [{ name: 'eth0', ...counters }]);
 });
 
 test('process stat: fields count from behind a name that looks like fields', () => {

@@ -32,14 +32,20 @@ export function parseMemoryInfo(text: string): MemoryInfo | undefined {
 /** Ticks of /proc are hundredths of a second on every architecture. */
 const tickNanoseconds = 10_000_000;
 
-/** /proc/stat: processor time spent working, by all, and the time of the boot. */
-export function parseKernelStat(text: string): { readonly busyNanoseconds: number; readonly bootedAtSeconds: number } | undefined {
+/** /proc/stat: processor time spent working, by all, the time of the boot, and how many processors there are. */
+export function parseKernelStat(
+  text: string,
+): { readonly busyNanoseconds: number; readonly bootedAtSeconds: number; readonly cores: number } | undefined {
   const fields = /^cpu +(.*)$/m.exec(text)?.[1]?.split(' ').map(Number);
   const booted = /^btime (\d+)$/m.exec(text)?.[1];
   if (fields === undefined || booted === undefined) return undefined;
   // Guest time is in user time already; what waits or is stolen does not work.
   const [user = 0, nice = 0, system = 0, , , irq = 0, softirq = 0] = fields;
-  return { busyNanoseconds: (user + nice + system + irq + softirq) * tickNanoseconds, bootedAtSeconds: Number(booted) };
+  return {
+    busyNanoseconds: (user + nice + system + irq + softirq) * tickNanoseconds,
+    bootedAtSeconds: Number(booted),
+    cores: text.match(/^cpu\d+ /gm)?.length ?? 0,
+  };
 }
 
 /** Lines `<name> <number>`, as in `memory.stat`, `cpu.stat` and /proc/vmstat. */
@@ -50,17 +56,23 @@ export function parseCounters(text: string): ReadonlyMap<string, number> {
 export interface InterfaceCounters {
   readonly name: string;
   readonly rxBytes: number;
+  readonly rxPackets: number;
   readonly rxErrors: number;
+  readonly rxDropped: number;
   readonly txBytes: number;
+  readonly txPackets: number;
   readonly txErrors: number;
+  readonly txDropped: number;
 }
 
 /** /proc/net/dev without the loopback and without the Pods' ends of their links. */
 export function parseNetworkDevices(text: string): readonly InterfaceCounters[] {
   return [...text.matchAll(/^\s*([^:\s]+):\s*(.*)$/gm)].flatMap(([, name = '', rest = '']) => {
     if (name === 'lo' || name.startsWith('veth')) return [];
-    const [rxBytes = 0, , rxErrors = 0, , , , , , txBytes = 0, , txErrors = 0] = rest.trim().split(/\s+/).map(Number);
-    return [{ name, rxBytes, rxErrors, txBytes, txErrors }];
+    const numbers = rest.trim().split(/\s+/).map(Number);
+    const [rxBytes = 0, rxPackets = 0, rxErrors = 0, rxDropped = 0] = numbers;
+    const [txBytes = 0, txPackets = 0, txErrors = 0, txDropped = 0] = numbers.slice(8);
+    return [{ name, rxBytes, rxPackets, rxErrors, rxDropped, txBytes, txPackets, txErrors, txDropped }];
   });
 }
 

@@ -7,10 +7,12 @@ import type { PodStatus } from '../api/gen/kubernetes.ts';
 import type { Pod } from '../api/pod.ts';
 import type { CgroupLayout } from '../cgroup/layout.ts';
 import type { CallOptions, ContainerStats, PodSandboxStats } from '../runtime/runtime.ts';
+import type { CgroupNumbers } from '../server/views.ts';
 import { StatusStore } from '../status/status-store.ts';
 import { toRfc3339 } from '../std/clock.ts';
 import { RuntimeError } from '../std/errors.ts';
 import { silentLogger } from '../std/log.ts';
+import { noMetrics } from '../std/metrics.ts';
 import { AgentStats } from './stats-view.ts';
 
 const start = Date.UTC(2026, 0, 1);
@@ -35,7 +37,7 @@ const memory = {
   majorPageFaults: 1,
 };
 
-function world(layout: CgroupLayout = v2) {
+function world(layout: CgroupLayout = v2, onObserved: (name: string) => void = () => undefined) {
   const clock = new FakeClock(start);
   const host = new FakeHost();
   host.disks.set('/r', disk());
@@ -86,6 +88,7 @@ function world(layout: CgroupLayout = v2) {
       status,
       clock,
       log: silentLogger,
+      metrics: { ...noMetrics, histogram: ({ name }) => ({ observe: () => onObserved(name), remove: () => undefined }) },
       host,
     },
   );
@@ -264,6 +267,7 @@ const procFiles = {
   '/proc/meminfo': 'MemTotal: 1000 kB\nMemFree: 300 kB\nInactive(file): 200 kB\nAnonPages: 50 kB\nSwapTotal: 40 kB\nSwapFree: 10 kB\n',
   '/proc/vmstat': 'pgfault 12\npgmajfault 3\n',
   '/proc/net/dev': 'a\nb\neth0: 100 2 3 0 0 0 0 0 200 4 5 0 0 0 0 0\n',
+  '/proc/pressure/cpu': 'some avg10=1.50 avg60=0.20 avg300=0.00 total=78\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n',
   '/proc/loadavg': '0 0 0 1/91 7\n',
   '/proc/sys/kernel/pid_max': '32768\n',
   '/proc/sys/kernel/threads-max': '5000\n',
@@ -274,7 +278,9 @@ const procFiles = {
 test('H-285: usage of the node', async () => {
   const { stats, host, warmedUp } = world();
   for (const [path, text] of Object.entries(procFiles)) host.files.set(path, text);
-  const node = await warmedUp(stats.node({ signal }), () => host.files.set('/proc/stat', 'cpu  150 0 0 900 0 0 0 0 0 0\nbtime 1000\n'));
+  const node = await warmedUp(stats.node({ signal }), () =>
+    host.files.set('/proc/stat', 'cpu  150 0 0 900 0 0 0 0 0 0\ncpu0 1\ncpu1 1\nbtime 1000\n'),
+  );
   const time = start + 1000;
   assert.equal(node.startedAt, 1_000_000);
   assert.deepEqual(node.cpu, { time, usageCoreNanoSeconds: 1_500_000_000, usageNanoCores: 500_000_000 });
@@ -288,7 +294,12 @@ test('H-285: usage of the node', async () => {
     pageFaults: 12,
     majorPageFaults: 3,
   });
-  assert.deepEqual(node.network, { time, interfaces: [{ name: 'eth0', rxBytes: 100, rxErrors: 3, txBytes: 200, txErrors: 5 }] });
+  const counters = { rxBytes: 100, rxPackets: 2, rxErrors: 3, rxDropped: 0, txBytes: 200, txPackets: 4, txErrors: 5, txDropped: 0 };
+  assert.deepEqual(node.network, { time, interfaces: [{ name: 'eth0', ...counters }] });
+  assert.deepEqual(node.machine, { cores: 2, memoryBytes: 1000 * kib, swapBytes: 40 * kib });
+  const none = { total: 0, avg10: 0, avg60: 0, avg300: 0 };
+  assert.deepEqual(node.pressure?.cpu, { some: { total: 78, avg10: 1.5, avg60: 0.2, avg300: 0 }, full: none });
+  assert.equal(node.pressure?.io, undefined, 'a kernel that does not tell');
   const space = { capacityBytes: 1000, inodes: 100, inodesFree: 80 };
   assert.deepEqual(node.fs, { time, usedBytes: 350, inodesUsed: 20, availableBytes: 600, ...space });
   assert.deepEqual(node.imageFs, { time: start, usedBytes: 11, inodesUsed: 3, availableBytes: 500, ...space });
@@ -352,3 +363,127 @@ for (const { layout, files, availableBytes } of cgroupRows) {
     });
   });
 }
+
+const groupRows = [
+  {
+    layout: v2,
+    files: {
+      '/cg/kubepods/besteffort/poduid-1/cpu.stat': 'usage_usec 9\n',
+      '/cg/kubepods/besteffort/poduid-1/c1/cpu.stat':
+        'usage_usec 5000\nuser_usec 3000000\nsystem_usec 2000000\nnr_periods 10\nnr_throttled 4\nthrottled_usec 500000\n',
+      '/cg/kubepods/besteffort/poduid-1/c1/cpu.max': '50000 100000\n',
+      '/cg/kubepods/besteffort/poduid-1/c1/cpu.weight': '39\n',
+      '/cg/kubepods/besteffort/poduid-1/c1/memory.current': '900\n',
+      '/cg/kubepods/besteffort/poduid-1/c1/memory.max': 'max\n',
+      '/cg/kubepods/besteffort/poduid-1/c1/memory.peak': '950\n',
+      '/cg/kubepods/besteffort/poduid-1/c1/memory.stat': 'anon 300\nfile 200\nfile_mapped 20\nkernel 7\n',
+      '/cg/kubepods/besteffort/poduid-1/c1/memory.events': 'oom 3\noom_kill 2\n',
+      '/cg/kubepods/besteffort/poduid-1/c1/memory.swap.current': '64\n',
+      '/cg/kubepods/besteffort/poduid-1/c1/memory.swap.max': '100\n',
+      '/cg/kubepods/besteffort/poduid-1/c1/cgroup.procs': '41\n42\n',
+      '/cg/kubepods/besteffort/poduid-1/c1/pids.current': '5\n',
+      '/cg/kubepods/besteffort/poduid-1/c1/pids.max': 'max\n',
+      '/cg/kubepods/besteffort/poduid-1/c1/io.stat': '8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=0 dios=0\n',
+      '/cg/kubepods/besteffort/poduid-1/c1/memory.pressure': 'some avg10=1.00 avg60=2.00 avg300=3.00 total=4\n',
+    },
+    more: { memoryKernelBytes: 7 },
+    memoryPressure: { some: { total: 4, avg10: 1, avg60: 2, avg300: 3 }, full: { total: 0, avg10: 0, avg60: 0, avg300: 0 } },
+  },
+  {
+    layout: {
+      version: 1,
+      hierarchies: ['memory', 'cpuacct', 'cpu', 'pids', 'blkio'].map((name) => ({
+        mountPoint: `/cg/${name}`,
+        controllers: [name],
+        unified: false,
+      })),
+      own: new Map(),
+    } satisfies CgroupLayout,
+    files: {
+      '/cg/cpu/kubepods/besteffort/poduid-1/c1/cpu.stat': 'nr_periods 10\nnr_throttled 4\nthrottled_time 500000000\n',
+      '/cg/cpu/kubepods/besteffort/poduid-1/c1/cpu.cfs_quota_us': '50000\n',
+      '/cg/cpu/kubepods/besteffort/poduid-1/c1/cpu.cfs_period_us': '100000\n',
+      '/cg/cpu/kubepods/besteffort/poduid-1/c1/cpu.shares': '998\n',
+      '/cg/cpuacct/kubepods/besteffort/poduid-1/c1/cpuacct.stat': 'user 300\nsystem 200\n',
+      '/cg/memory/kubepods/besteffort/poduid-1/c1/memory.limit_in_bytes': '9223372036854771712\n',
+      '/cg/memory/kubepods/besteffort/poduid-1/c1/memory.memsw.limit_in_bytes': '9223372036854771712\n',
+      '/cg/memory/kubepods/besteffort/poduid-1/c1/memory.max_usage_in_bytes': '950\n',
+      '/cg/memory/kubepods/besteffort/poduid-1/c1/memory.stat': 'cache 1\ntotal_cache 200\ntotal_mapped_file 20\ntotal_swap 64\n',
+      '/cg/memory/kubepods/besteffort/poduid-1/c1/memory.oom_control': 'oom_kill_disable 0\nunder_oom 0\noom_kill 2\n',
+      '/cg/memory/kubepods/besteffort/poduid-1/c1/cgroup.procs': '41\n42\n',
+      '/cg/pids/kubepods/besteffort/poduid-1/c1/pids.current': '5\n',
+      '/cg/pids/kubepods/besteffort/poduid-1/c1/pids.max': 'max\n',
+      '/cg/blkio/kubepods/besteffort/poduid-1/c1/blkio.throttle.io_service_bytes_recursive': '8:0 Read 1\n8:0 Write 2\nTotal 3\n',
+      '/cg/blkio/kubepods/besteffort/poduid-1/c1/blkio.throttle.io_serviced_recursive': '8:0 Read 3\n8:0 Write 4\nTotal 7\n',
+    },
+    more: { swapLimitBytes: undefined },
+    memoryPressure: undefined,
+  },
+] as const;
+
+for (const { layout, files, more, memoryPressure } of groupRows) {
+  test(`H-286, H-423: what the kernel counts for a Pod and its containers, by cgroups of version ${layout.version}`, async () => {
+    const { stats, host, status: store } = world(layout);
+    publish(store);
+    for (const [path, text] of Object.entries(files)) host.files.set(path, text);
+    host.files.set('/proc/41/net/dev', procFiles['/proc/net/dev']);
+    const [pod, app, ...others] = await stats.cgroups({ signal });
+    assert.deepEqual(others, [], 'a container whose group is not there is left out');
+    assert.deepEqual([pod?.container, pod?.id, pod?.interfaces[0]?.rxPackets], ['', '/kubepods/besteffort/poduid-1', 2]);
+    assert.deepEqual(
+      [app?.namespace, app?.pod, app?.podUid, app?.container, app?.id, app?.image, app?.containerId],
+      ['default', 'web-node1', 'uid-1', 'app', '/kubepods/besteffort/poduid-1/c1', 'nginx', 'c1'],
+    );
+    const expected: CgroupNumbers = {
+      cpuUserSeconds: 3,
+      cpuSystemSeconds: 2,
+      cpuPeriods: 10,
+      cpuThrottledPeriods: 4,
+      cpuThrottledSeconds: 0.5,
+      cpuQuota: 50_000,
+      cpuPeriod: 100_000,
+      cpuShares: 998,
+      memoryCacheBytes: 200,
+      memoryMappedBytes: 20,
+      memoryMaxBytes: 950,
+      memoryLimitBytes: 0,
+      swapBytes: 64,
+      swapLimitBytes: 100,
+      oomKills: 2,
+      processes: 2,
+      threads: 5,
+      ...more,
+    };
+    assert.deepEqual(app?.numbers, JSON.parse(JSON.stringify(expected)));
+    assert.deepEqual(app?.traffic, [{ device: '8:0', readBytes: 1, writeBytes: 2, reads: 3, writes: 4 }]);
+    assert.deepEqual(app?.pressure.memory, memoryPressure);
+  });
+}
+
+test('H-285, H-397: volumes of the agent’s own making are measured, once a minute', async () => {
+  const seconds: string[] = [];
+  const { stats, host, status: store, clock } = world(v2, (name) => seconds.push(name));
+  publish(
+    store,
+    buildPod({
+      volumes: [
+        { name: 'data', emptyDir: {} },
+        { name: 'tmp', emptyDir: { medium: 'Memory' } },
+        { name: 'host', hostPath: { path: '/srv' } },
+      ],
+    }),
+  );
+  for (const name of ['data', 'tmp']) host.disks.set(`/r/pods/uid-1/volumes/kubernetes.io~empty-dir/${name}`, disk());
+  host.folders.set('/r/pods/uid-1/volumes/kubernetes.io~empty-dir/data', { usedBytes: 4096, files: 3 });
+  const space = { time: start, availableBytes: 600, capacityBytes: 1000, inodes: 100, inodesFree: 80 };
+  const measured = await stats.volumes({ signal });
+  assert.deepEqual(measured.get('uid-1'), [
+    { ...space, name: 'data', inMemory: false, usedBytes: 4096, inodesUsed: 3 },
+    { ...space, name: 'tmp', inMemory: true, usedBytes: 0, inodesUsed: 0 },
+  ]);
+  assert.deepEqual(seconds, ['kubelet_volume_metric_collection_duration_seconds', 'kubelet_volume_metric_collection_duration_seconds']);
+  await clock.advance(59_000);
+  assert.equal(await stats.volumes({ signal }), measured);
+  await clock.advance(1000);
+  assert.notEqual(await stats.volumes({ signal }), measured);
+});

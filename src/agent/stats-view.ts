@@ -9,6 +9,7 @@ import type { CgroupFacts } from '../pod/node-facts.ts';
 import { podLogDirectory } from '../pod/sandbox-config.ts';
 import type { CallOptions, ContainerStats, CpuStats, FilesystemUsage, MemoryStats, PodSandboxStats, Runtime } from '../runtime/runtime.ts';
 import type {
+  CgroupUsage,
   ContainerUsage,
   CpuUsage,
   FilesystemStats,
@@ -18,12 +19,15 @@ import type {
   PodUsage,
   StatsView,
   ViewCallOptions,
+  VolumeUsage,
 } from '../server/views.ts';
 import type { StatusView } from '../status/status-store.ts';
 import { raceSignal } from '../std/async.ts';
 import { type Clock, fromRfc3339, type Instant } from '../std/clock.ts';
 import { messageOf, RuntimeError } from '../std/errors.ts';
 import type { Logger } from '../std/log.ts';
+import type { Metrics } from '../std/metrics.ts';
+import { idOf, parsePressure, podCgroupUsages } from './cgroup-usage.ts';
 import { type DiskSpace, type Host, maxPids, realHost } from './host.ts';
 import {
   parseCounters,
@@ -34,6 +38,7 @@ import {
   parseProcessStat,
   parseTaskCount,
 } from './proc-files.ts';
+import { spaceOf, volumeUsages } from './volume-usage.ts';
 
 export interface AgentStatsOptions {
   readonly config: Pick<AgentConfig, 'rootDir' | 'podLogsDir'>;
@@ -46,12 +51,15 @@ export interface AgentStatsDeps {
   readonly status: Pick<StatusView, 'list'>;
   readonly clock: Clock;
   readonly log: Logger;
+  readonly metrics: Metrics;
   /** The real machine when absent. */
   readonly host?: Host;
 }
 
 /** How old an answer may be. */
 const freshMs = 5000;
+/** `volumeStatsAggPeriod` of a kubelet. */
+const volumesFreshMs = 60_000;
 /** How long the first question waits for its second sample. */
 const windowMs = 1000;
 /** The shortest time a rate is made over; the runtime's clock ticks on its own. */
@@ -66,6 +74,8 @@ export class AgentStats implements StatsView {
   readonly #rates = new Rates();
   readonly #node: Shared<NodeUsage>;
   readonly #pods: Shared<readonly PodUsage[]>;
+  readonly #cgroups: Shared<readonly CgroupUsage[]>;
+  readonly #volumes: Shared<ReadonlyMap<string, readonly VolumeUsage[]>>;
   #hasSandboxStats = true;
 
   constructor(options: AgentStatsOptions, deps: AgentStatsDeps) {
@@ -74,6 +84,17 @@ export class AgentStats implements StatsView {
     this.#host = deps.host ?? realHost;
     this.#node = new Shared(deps.clock, (call) => this.#sampleNode(call));
     this.#pods = new Shared(deps.clock, (call) => this.#samplePods(call));
+    this.#cgroups = new Shared(deps.clock, () => this.#readCgroups());
+    const measured = volumeUsages({ rootDir: options.config.rootDir }, { ...deps, host: this.#host });
+    this.#volumes = new Shared(
+      deps.clock,
+      (call) =>
+        measured(
+          deps.status.list().map(({ pod }) => pod),
+          call,
+        ),
+      volumesFreshMs,
+    );
   }
 
   /** Up to five seconds old. A first question takes a second, for the rates need two samples. */
@@ -90,14 +111,32 @@ export class AgentStats implements StatsView {
     const usages = this.#deps.status.list().flatMap(({ pod, status }) => {
       const { namespace, name, uid } = pod.metadata;
       const folder = podLogDirectory(pod, this.#options.config.podLogsDir);
-      return [...(status.initContainerStatuses ?? []), ...(status.containerStatuses ?? [])]
-        .filter(({ state }) => state?.running !== undefined)
-        .map(async ({ name: container }) => {
-          const { usedBytes } = await this.#host.folderUsage(`${folder}/${container}`);
-          return { namespace, pod: name, uid, container, usedBytes };
-        });
+      return runningOf(status).map(async ({ name: container }) => {
+        const { usedBytes } = await this.#host.folderUsage(`${folder}/${container}`);
+        return { namespace, pod: name, uid, container, usedBytes };
+      });
     });
     return await Promise.all(usages);
+  }
+
+  /** Up to five seconds old. */
+  cgroups(options: ViewCallOptions): Promise<readonly CgroupUsage[]> {
+    return this.#cgroups.get(options);
+  }
+
+  /** Up to a minute old; so many files may have to be looked at. */
+  volumes(options: ViewCallOptions): Promise<ReadonlyMap<string, readonly VolumeUsage[]>> {
+    return this.#volumes.get(options);
+  }
+
+  async #readCgroups(): Promise<readonly CgroupUsage[]> {
+    const { cgroup, layout } = this.#options;
+    if (!cgroup.perQos) return [];
+    const deps = { host: this.#host, clock: this.#deps.clock };
+    const all = this.#deps.status
+      .list()
+      .map(({ pod, status }) => podCgroupUsages({ pod, running: runningOf(status), cgroup, layout }, deps));
+    return (await Promise.all(all)).flat();
   }
 
   async #sampleNode(options: CallOptions): Promise<NodeUsage> {
@@ -120,7 +159,7 @@ export class AgentStats implements StatsView {
   async #nodeUsage(options: CallOptions): Promise<NodeUsage> {
     const text = async (path: string): Promise<string> => (await this.#host.readText(path)) ?? '';
     const { rootDir } = this.#options.config;
-    const [stat, meminfo, vmstat, devices, loadavg, pidMax, disk, imageFs] = await Promise.all([
+    const [stat, meminfo, vmstat, devices, loadavg, pidMax, disk, imageFs, ...pressures] = await Promise.all([
       text('/proc/stat'),
       text('/proc/meminfo'),
       text('/proc/vmstat'),
@@ -129,7 +168,9 @@ export class AgentStats implements StatsView {
       maxPids(this.#host),
       this.#host.disk(rootDir),
       this.#imageFs(options),
+      ...['cpu', 'memory', 'io'].map((of) => this.#host.readText(`/proc/pressure/${of}`)),
     ]);
+    const [cpuPressure, memoryPressure, ioPressure] = pressures.map(parsePressure);
     const time = this.#deps.clock.now();
     const kernel = parseKernelStat(stat);
     const memory = parseMemoryInfo(meminfo);
@@ -161,6 +202,11 @@ export class AgentStats implements StatsView {
         memory === undefined
           ? undefined
           : { time, availableBytes: memory.swapFreeBytes, usageBytes: memory.swapTotalBytes - memory.swapFreeBytes },
+      pressure: { cpu: cpuPressure, memory: memoryPressure, io: ioPressure },
+      machine:
+        kernel === undefined || memory === undefined
+          ? undefined
+          : { cores: kernel.cores, memoryBytes: memory.totalBytes, swapBytes: memory.swapTotalBytes },
       rlimit: tasks === undefined || pidMax === undefined ? undefined : { time, maxPid: pidMax, processes: tasks },
       systemContainers: [...(await this.#agentUsage(time, startedAt)), ...(await this.#kubepodsUsage(time, startedAt))],
     };
@@ -269,7 +315,7 @@ export class AgentStats implements StatsView {
     containers: ReadonlyMap<string, ContainerStats>,
   ): Promise<PodUsage> {
     const { namespace, name, uid } = pod.metadata;
-    const running = [...(status.initContainerStatuses ?? []), ...(status.containerStatuses ?? [])].flatMap((container) => {
+    const running = runningOf(status).flatMap((container) => {
       const startedAt = fromRfc3339(container.state?.running?.startedAt ?? '');
       const stats = containers.get(idOf(container));
       return startedAt === undefined || stats === undefined ? [] : [{ name: container.name, startedAt, stats }];
@@ -349,19 +395,13 @@ const machineKeys = ['node', 'agent', 'kubepods'];
 const podKey = (uid: string): string => `pod/${uid}`;
 const containerKey = (id: string): string => `container/${id}`;
 
-/** The runtime's id, without the scheme. */
-function idOf({ containerID = '' }: ContainerStatus): string {
-  return containerID.slice(containerID.indexOf('://') + 3);
-}
+const runningOf = (status: PodStatus): readonly ContainerStatus[] =>
+  [...(status.initContainerStatuses ?? []), ...(status.containerStatuses ?? [])].filter(({ state }) => state?.running !== undefined);
 
 function memoryUsage(memory: MemoryStats | undefined): MemoryUsage | undefined {
   if (memory?.workingSetBytes === undefined) return undefined;
   const { timestamp, workingSetBytes, availableBytes, usageBytes, rssBytes, pageFaults, majorPageFaults } = memory;
   return { time: timestamp, workingSetBytes, availableBytes, usageBytes, rssBytes, pageFaults, majorPageFaults };
-}
-
-function spaceOf({ availableBytes, capacityBytes, inodes, inodesFree }: DiskSpace): Omit<FilesystemStats, 'time' | 'usedBytes'> {
-  return { availableBytes, capacityBytes, inodes, inodesFree };
 }
 
 function filesystem(time: Instant, disk: DiskSpace): FilesystemStats {
@@ -397,19 +437,21 @@ class Rates {
 /** A value that several may ask for at once: it is read once for all of them, and kept for some seconds. */
 class Shared<T> {
   readonly #clock: Clock;
+  readonly #keptMs: number;
   readonly #read: (options: CallOptions) => Promise<T>;
   #known: { readonly value: T; readonly at: Instant } | undefined;
   #running: { readonly value: Promise<T>; readonly signal: AbortSignal } | undefined;
 
-  constructor(clock: Clock, read: (options: CallOptions) => Promise<T>) {
+  constructor(clock: Clock, read: (options: CallOptions) => Promise<T>, keptMs = freshMs) {
     this.#clock = clock;
+    this.#keptMs = keptMs;
     this.#read = read;
   }
 
   async get({ signal }: ViewCallOptions): Promise<T> {
     for (;;) {
       signal.throwIfAborted();
-      if (this.#known !== undefined && this.#clock.now() - this.#known.at < freshMs) return this.#known.value;
+      if (this.#known !== undefined && this.#clock.now() - this.#known.at < this.#keptMs) return this.#known.value;
       const running = this.#running ?? this.#start(signal);
       try {
         return await raceSignal(running.value, signal);

@@ -121,6 +121,94 @@ export interface InterfaceStats {
   readonly txErrors: number;
 }
 
+/** How long some tasks, or all of them, had to wait for something: microseconds so far, and per cent of the time of late. */
+export interface PressureStall {
+  readonly full: PressureData;
+  readonly some: PressureData;
+}
+
+export interface PressureData {
+  readonly total: number;
+  readonly avg10: number;
+  readonly avg60: number;
+  readonly avg300: number;
+}
+
+/** Undefined where the kernel does not tell. */
+export interface PressureUsage {
+  readonly cpu?: PressureStall | undefined;
+  readonly memory?: PressureStall | undefined;
+  readonly io?: PressureStall | undefined;
+}
+
+/** What the kernel counts for a control group; what it does not tell is undefined. */
+export interface CgroupNumbers {
+  readonly cpuUserSeconds?: number | undefined;
+  readonly cpuSystemSeconds?: number | undefined;
+  readonly cpuPeriods?: number | undefined;
+  readonly cpuThrottledPeriods?: number | undefined;
+  readonly cpuThrottledSeconds?: number | undefined;
+  /** Microseconds; undefined without a limit. */
+  readonly cpuQuota?: number | undefined;
+  readonly cpuPeriod?: number | undefined;
+  readonly cpuShares?: number | undefined;
+  readonly memoryCacheBytes?: number | undefined;
+  readonly memoryMappedBytes?: number | undefined;
+  readonly memoryKernelBytes?: number | undefined;
+  readonly memoryMaxBytes?: number | undefined;
+  /** 0 without a limit. */
+  readonly memoryLimitBytes?: number | undefined;
+  readonly swapBytes?: number | undefined;
+  /** Undefined without a limit. */
+  readonly swapLimitBytes?: number | undefined;
+  readonly oomKills?: number | undefined;
+  readonly processes?: number | undefined;
+  readonly threads?: number | undefined;
+  /** Undefined without a limit. */
+  readonly threadsMax?: number | undefined;
+}
+
+export interface DeviceTraffic {
+  /** `major:minor`. */
+  readonly device: string;
+  readonly readBytes: number;
+  readonly writeBytes: number;
+  readonly reads: number;
+  readonly writes: number;
+}
+
+export interface InterfaceTraffic extends InterfaceStats {
+  readonly rxPackets: number;
+  readonly rxDropped: number;
+  readonly txPackets: number;
+  readonly txDropped: number;
+}
+
+/** The control group of a Pod, or of one of its running containers. */
+export interface CgroupUsage {
+  readonly namespace: string;
+  readonly pod: string;
+  readonly podUid: string;
+  /** Empty for the Pod's own group. */
+  readonly container: string;
+  /** The path of the group. */
+  readonly id: string;
+  readonly image: string;
+  readonly containerId: string;
+  readonly time: Instant;
+  readonly numbers: CgroupNumbers;
+  readonly pressure: PressureUsage;
+  readonly traffic: readonly DeviceTraffic[];
+  /** Of a Pod with a network of its own. */
+  readonly interfaces: readonly InterfaceTraffic[];
+}
+
+export interface VolumeUsage extends FilesystemStats {
+  readonly name: string;
+  /** In memory, so that it takes no room on the disk. */
+  readonly inMemory: boolean;
+}
+
 export interface ContainerUsage {
   readonly name: string;
   readonly startedAt: Instant;
@@ -166,6 +254,8 @@ export interface NodeUsage {
   readonly imageFs?: FilesystemStats | undefined;
   readonly containerFs?: FilesystemStats | undefined;
   readonly swap?: { readonly time: Instant; readonly availableBytes: number; readonly usageBytes: number } | undefined;
+  readonly pressure?: PressureUsage | undefined;
+  readonly machine?: { readonly cores: number; readonly memoryBytes: number; readonly swapBytes: number } | undefined;
   readonly rlimit?: { readonly time: Instant; readonly maxPid: number; readonly processes: number } | undefined;
   /** `kubelet` (the agent itself), `runtime`, `pods`. */
   readonly systemContainers: readonly ContainerUsage[];
@@ -177,6 +267,10 @@ export interface StatsView {
   pods(options: ViewCallOptions): Promise<readonly PodUsage[]>;
   /** What the logs of the running containers take, read off the disk without asking the runtime. */
   logs(): Promise<readonly LogUsage[]>;
+  /** Read off the kernel without asking the runtime; none where Pods have no control groups of their own. */
+  cgroups(options: ViewCallOptions): Promise<readonly CgroupUsage[]>;
+  /** The volumes that take room on this node, by Pod UID; up to a minute old. */
+  volumes(options: ViewCallOptions): Promise<ReadonlyMap<string, readonly VolumeUsage[]>>;
 }
 
 /** One manifest and what became of it (D5); the shape of `source/source.ts`. */

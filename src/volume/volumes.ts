@@ -446,6 +446,11 @@ export function emptyDirPath(rootDir: string, podUid: string, volume: string): s
   return volumeDir(`${rootDir}/pods/${podUid}`, 'empty-dir', volume);
 }
 
+/** Where the content of a volume of the agent's own making is; undefined for others. */
+export function ownVolumePath(rootDir: string, podUid: string, volume: Volume): string | undefined {
+  return volume.hostPath === undefined ? hostPathOf(`${rootDir}/pods/${podUid}`, volume) : undefined;
+}
+
 /** Where a volume's content is on the node; undefined for kinds without one. */
 function hostPathOf(podDir: string, volume: Volume): string | undefined {
   if (volume.hostPath !== undefined) return volume.hostPath.path;

@@ -35,6 +35,15 @@ export class FakeHost implements Host {
     return this.folders.get(path) ?? { usedBytes: 0, files: 0 };
   }
 
+  async list(path: string): Promise<readonly string[]> {
+    const below = [...this.files.keys()].filter((file) => file.startsWith(`${path}/`));
+    return [...new Set(below.map((file) => file.slice(path.length + 1).split('/')[0] ?? ''))];
+  }
+
+  treeUsage(path: string) {
+    return this.folderUsage(path);
+  }
+
   async disk(path: string): Promise<DiskSpace | undefined> {
     return this.disks.get(path);
   }

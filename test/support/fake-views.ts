@@ -5,6 +5,7 @@ import type { Pod } from '../../src/api/pod.ts';
 import type { Trouble } from '../../src/api/trouble.ts';
 import type { DiffView } from '../../src/server/diff-api.ts';
 import type {
+  CgroupUsage,
   ConfigView,
   ContainerInstance,
   Feed,
@@ -16,6 +17,7 @@ import type {
   SourceStatus,
   StatsView,
   TroublesView,
+  VolumeUsage,
 } from '../../src/server/views.ts';
 import { systemClock, toRfc3339 } from '../../src/std/clock.ts';
 
@@ -227,6 +229,8 @@ export class FakeRuntimeView implements RuntimeView {
 export class FakeStatsView implements StatsView {
   nodeUsage: NodeUsage = { startedAt: 0, systemContainers: [] };
   podUsages: readonly PodUsage[] = [];
+  cgroupUsages: readonly CgroupUsage[] = [];
+  volumeUsages: ReadonlyMap<string, readonly VolumeUsage[]> = new Map();
 
   async node(): Promise<NodeUsage> {
     return this.nodeUsage;
@@ -238,6 +242,14 @@ export class FakeStatsView implements StatsView {
 
   async logs(): ReturnType<StatsView['logs']> {
     return [];
+  }
+
+  async cgroups(): Promise<readonly CgroupUsage[]> {
+    return this.cgroupUsages;
+  }
+
+  async volumes(): Promise<ReadonlyMap<string, readonly VolumeUsage[]>> {
+    return this.volumeUsages;
   }
 }
 

@@ -212,12 +212,12 @@ export class KubeletApi {
       '/metrics/probes': () => metricsView.expose('probes'),
       '/metrics/slis': async () => this.#healthMetrics(),
       '/metrics/resource': async () => {
-        const { node, pods } = await this.#usage();
-        return resourceMetrics(node, pods);
+        const [{ node, pods }, cgroups] = await Promise.all([this.#usage(), stats.cgroups({ signal: this.#deps.signal })]);
+        return resourceMetrics(node, pods, cgroups);
       },
       '/metrics/cadvisor': async () => {
-        const { pods } = await this.#usage();
-        return cadvisorMetrics(pods ?? [], this.#deps.clock.now());
+        const [{ node, pods }, cgroups] = await Promise.all([this.#usage(), stats.cgroups({ signal: this.#deps.signal })]);
+        return cadvisorMetrics(node, pods, cgroups);
       },
     };
     for (const [path, read] of Object.entries(routes))
@@ -234,8 +234,14 @@ export class KubeletApi {
 
   async #summary(onlyCpuAndMemory: boolean): Promise<Response> {
     const { stats, signal } = this.#deps;
-    const [node, pods] = await Promise.all([stats.node({ signal }), stats.pods({ signal })]);
-    const body = JSON.stringify(summaryOf(this.#options.nodeName, node, pods, onlyCpuAndMemory), undefined, 1);
+    const { nodeName } = this.#options;
+    const [node, pods, cgroups, volumes] = await Promise.all([
+      stats.node({ signal }),
+      stats.pods({ signal }),
+      stats.cgroups({ signal }),
+      onlyCpuAndMemory ? new Map() : stats.volumes({ signal }),
+    ]);
+    const body = JSON.stringify(summaryOf({ nodeName, node, pods, cgroups, volumes, onlyCpuAndMemory }), undefined, 1);
     return new Response(`${body}\n`, { headers: { 'Content-Type': 'application/json' } });
   }
 

@@ -1,11 +1,24 @@
 // /stats/summary (H-285): usage → the kubelet's document. Pure; unknown numbers are left out.
 import { type Instant, toRfc3339 } from '../../std/clock.ts';
-import type { ContainerUsage, CpuUsage, FilesystemStats, InterfaceStats, MemoryUsage, NodeUsage, PodUsage } from '../views.ts';
+import type {
+  CgroupUsage,
+  ContainerUsage,
+  CpuUsage,
+  FilesystemStats,
+  InterfaceStats,
+  MemoryUsage,
+  NodeUsage,
+  PodUsage,
+  PressureStall,
+  VolumeUsage,
+} from '../views.ts';
 import { podCpu, podMemory } from './usage-metrics.ts';
 
 type Json = Readonly<Record<string, unknown>>;
 
 const time = (instant: Instant): string => toRfc3339(instant);
+
+const withPressure = (pressure: PressureStall | undefined): Json => (pressure === undefined ? {} : { psi: pressure });
 
 const cpuOf = (cpu: CpuUsage): Json => ({
   time: time(cpu.time),
@@ -35,23 +48,47 @@ const filesystemOf = (fs: FilesystemStats): Json => ({
 
 function networkOf(network: { readonly time: Instant; readonly interfaces: readonly InterfaceStats[] }): Json {
   // The default interface is repeated at the top.
-  const main = network.interfaces.find((i) => i.name === 'eth0') ?? network.interfaces.find((i) => i.name !== 'lo');
-  return { time: time(network.time), ...main, interfaces: network.interfaces };
+  const interfaces = network.interfaces.map(({ name, rxBytes, rxErrors, txBytes, txErrors }) => ({
+    name,
+    rxBytes,
+    rxErrors,
+    txBytes,
+    txErrors,
+  }));
+  const main = interfaces.find((i) => i.name === 'eth0') ?? interfaces.find((i) => i.name !== 'lo');
+  return { time: time(network.time), ...main, interfaces };
 }
 
-const optional = <T>(name: string, value: T | undefined, render: (value: T) => Json): Json =>
+const optional = <T>(name: string, value: T | undefined, render: (value: T) => Json | readonly Json[]): Json =>
   value === undefined ? {} : { [name]: render(value) };
 
-const containerOf = (container: ContainerUsage, onlyCpuAndMemory: boolean): Json => ({
+/** CPU, memory, waiting for devices and swap, of which the last two are only known by the control group. */
+function resourcesOf(cpu: CpuUsage | undefined, memory: MemoryUsage | undefined, group: CgroupUsage | undefined): Json {
+  const { pressure = {}, numbers = {} } = group ?? {};
+  const { swapBytes, swapLimitBytes } = numbers;
+  const swapAvailableBytes = swapLimitBytes === undefined || swapBytes === undefined ? undefined : Math.max(0, swapLimitBytes - swapBytes);
+  return {
+    ...optional('cpu', cpu, (one) => ({ ...cpuOf(one), ...withPressure(pressure.cpu) })),
+    ...optional('memory', memory, (one) => ({ ...memoryOf(one), ...withPressure(pressure.memory) })),
+    ...optional('io', group, (one) => ({ time: time(one.time), ...withPressure(pressure.io) })),
+    ...(group === undefined || swapBytes === undefined
+      ? {}
+      : {
+          swap: { time: time(group.time), ...(swapAvailableBytes === undefined ? {} : { swapAvailableBytes }), swapUsageBytes: swapBytes },
+        }),
+  };
+}
+
+const containerOf = (container: ContainerUsage, group: CgroupUsage | undefined, onlyCpuAndMemory: boolean): Json => ({
   name: container.name,
   startTime: time(container.startedAt),
-  ...optional('cpu', container.cpu, cpuOf),
-  ...optional('memory', container.memory, memoryOf),
+  ...resourcesOf(container.cpu, container.memory, group),
   ...(onlyCpuAndMemory ? {} : { ...optional('rootfs', container.rootfs, filesystemOf), ...optional('logs', container.logs, filesystemOf) }),
 });
 
-function ephemeralStorageOf(pod: PodUsage): FilesystemStats | undefined {
-  const parts = pod.containers.flatMap((c) => [c.rootfs, c.logs]).filter((fs) => fs !== undefined);
+function ephemeralStorageOf(pod: PodUsage, volumes: readonly VolumeUsage[]): FilesystemStats | undefined {
+  const onDisk = volumes.filter((volume) => !volume.inMemory);
+  const parts = [...pod.containers.flatMap((c) => [c.rootfs, c.logs]), ...onDisk].filter((fs) => fs !== undefined);
   if (parts.length === 0) return undefined;
   const { availableBytes, capacityBytes, inodes, inodesFree } = parts[0] ?? {};
   return {
@@ -65,7 +102,19 @@ function ephemeralStorageOf(pod: PodUsage): FilesystemStats | undefined {
   };
 }
 
-export function summaryOf(nodeName: string, node: NodeUsage, pods: readonly PodUsage[], onlyCpuAndMemory: boolean): Json {
+export interface SummaryInput {
+  readonly nodeName: string;
+  readonly node: NodeUsage;
+  readonly pods: readonly PodUsage[];
+  readonly cgroups: readonly CgroupUsage[];
+  /** By Pod UID. */
+  readonly volumes: ReadonlyMap<string, readonly VolumeUsage[]>;
+  readonly onlyCpuAndMemory: boolean;
+}
+
+export function summaryOf({ nodeName, node, pods, cgroups, volumes, onlyCpuAndMemory }: SummaryInput): Json {
+  const groups = new Map(cgroups.map((one) => [`${one.podUid}/${one.container}`, one]));
+  const { pressure = {} } = node;
   const more: Json = onlyCpuAndMemory
     ? {}
     : {
@@ -77,10 +126,11 @@ export function summaryOf(nodeName: string, node: NodeUsage, pods: readonly PodU
   return {
     node: {
       nodeName,
-      systemContainers: node.systemContainers.map((c) => containerOf(c, true)),
+      systemContainers: node.systemContainers.map((c) => containerOf(c, undefined, true)),
       startTime: time(node.startedAt),
-      ...optional('cpu', node.cpu, cpuOf),
-      ...optional('memory', node.memory, memoryOf),
+      ...optional('cpu', node.cpu, (cpu) => ({ ...cpuOf(cpu), ...withPressure(pressure.cpu) })),
+      ...optional('memory', node.memory, (memory) => ({ ...memoryOf(memory), ...withPressure(pressure.memory) })),
+      ...optional('io', pressure.io && node.cpu, (cpu) => ({ time: time(cpu.time), ...withPressure(pressure.io) })),
       ...more,
       ...optional('swap', node.swap, (s) => ({ time: time(s.time), swapAvailableBytes: s.availableBytes, swapUsageBytes: s.usageBytes })),
     },
@@ -89,14 +139,14 @@ export function summaryOf(nodeName: string, node: NodeUsage, pods: readonly PodU
       .map((pod) => ({
         podRef: { name: pod.name, namespace: pod.namespace, uid: pod.uid },
         startTime: time(pod.startedAt),
-        containers: pod.containers.map((c) => containerOf(c, onlyCpuAndMemory)),
-        ...optional('cpu', podCpu(pod), cpuOf),
-        ...optional('memory', podMemory(pod), memoryOf),
+        containers: pod.containers.map((c) => containerOf(c, groups.get(`${pod.uid}/${c.name}`), onlyCpuAndMemory)),
+        ...resourcesOf(podCpu(pod), podMemory(pod), groups.get(`${pod.uid}/`)),
         ...(onlyCpuAndMemory
           ? {}
           : {
               ...optional('network', pod.network, networkOf),
-              ...optional('ephemeral-storage', ephemeralStorageOf(pod), filesystemOf),
+              ...optional('volume', volumes.get(pod.uid), (all) => all.map((volume) => ({ ...filesystemOf(volume), name: volume.name }))),
+              ...optional('ephemeral-storage', ephemeralStorageOf(pod, volumes.get(pod.uid) ?? []), filesystemOf),
               ...(pod.processCount === undefined ? {} : { process_stats: { process_count: pod.processCount } }),
             }),
       })),
