@@ -1,14 +1,14 @@
 // What a manifest may ask of its containers, seen from inside them: one agent on containerd 2.x with a current runc runs
 // all these Pods at once. Scenarios of spec 02, section 13, by number.
 import assert from 'node:assert/strict';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import type { Container, Pod, PodSpec } from '../../src/api/gen/kubernetes.ts';
 import { ociArchitecture, writeImageArchive } from '../../src/image/oci-archive.ts';
 import { binDirs, newRunc, offlineImages, whyNoContainerd, whyNoNewRunc } from '../support/containerd.ts';
-import { eventually, ownMounts, TestAgent } from '../support/test-agent.ts';
+import { eventually, ownMounts, TestAgent, uidOf } from '../support/test-agent.ts';
 
 const forever = 'trap "exit 0" TERM; while :; do sleep 1000 & wait; done';
 /** The tests' image with users: `web` (1000) is also in group 5000. */
@@ -47,7 +47,13 @@ describe('what a container gets, on containerd 2.x', { skip }, () => {
     binDirs: [newRunc, ...binDirs('sid')],
     launcher: ownMounts,
     archives: async () => ({ 'users.tar': await usersArchive() }),
-    kubelet: { clusterDomain: 'cluster.local', containerLogMaxSize: '16Ki', containerLogMaxFiles: 3, containerLogMonitorInterval: '3s' },
+    kubelet: {
+      clusterDomain: 'cluster.local',
+      containerLogMaxSize: '16Ki',
+      containerLogMaxFiles: 3,
+      containerLogMonitorInterval: '3s',
+      allowedUnsafeSysctls: ['kernel.msg*'],
+    },
   });
   const host = path.join(agent.dir, 'host');
   const hostVolume = (name: string, sub: string): NonNullable<PodSpec['volumes']>[number] => ({
@@ -85,6 +91,25 @@ describe('what a container gets, on containerd 2.x', { skip }, () => {
         }),
       ],
     }),
+    profiles: spec({
+      securityContext: { seccompProfile: { type: 'RuntimeDefault' } },
+      containers: [
+        box('', { name: 'inherited', securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: ['ALL'] } } }),
+        box('', { name: 'unconfined', securityContext: { seccompProfile: { type: 'Unconfined' } } }),
+        box('', {
+          name: 'missing',
+          securityContext: { seccompProfile: { type: 'Localhost', localhostProfile: 'none.json' } },
+        }),
+      ],
+    }),
+    'app-armor': spec({ securityContext: { appArmorProfile: { type: 'RuntimeDefault' } } }),
+    'app-armor-none': spec({
+      containers: [box('', { securityContext: { appArmorProfile: { type: 'Localhost', localhostProfile: 'none' } } })],
+    }),
+    levels: spec({
+      resources: { requests: { cpu: '100m', memory: '64Mi' }, limits: { cpu: '300m', memory: '96Mi' } },
+      containers: [box(''), box('', { name: 'own', resources: { requests: { memory: '16Mi' }, limits: { memory: '48Mi' } } })],
+    }),
     privileged: spec({ containers: [box('', { securityContext: { privileged: true } })] }),
     'read-only': spec({ containers: [box('', { securityContext: { readOnlyRootFilesystem: true } })] }),
     shared: spec({
@@ -93,6 +118,10 @@ describe('what a container gets, on containerd 2.x', { skip }, () => {
     }),
     'host-pid': spec({ hostPID: true, hostIPC: true }),
     sysctl: spec({ securityContext: { sysctls: [{ name: 'net.ipv4.ip_unprivileged_port_start', value: '81' }] } }),
+    'sysctl-allowed': spec({ securityContext: { sysctls: [{ name: 'kernel/msgmax', value: '10240' }] } }),
+    'sysctl-unsafe': spec({ securityContext: { sysctls: [{ name: 'net.core.somaxconn', value: '1024' }] } }),
+    'sysctl-node': spec({ securityContext: { sysctls: [{ name: 'vm.swappiness', value: '1' }] } }),
+    'sysctl-host': spec({ hostNetwork: true, securityContext: { sysctls: [{ name: 'net.ipv4.tcp_syncookies', value: '1' }] } }),
     subpath: spec({
       initContainers: [
         once('mkdir -p /v/in && ln -s in /v/good && ln -s /etc /v/bad && echo hi >/v/in/f', {
@@ -207,6 +236,7 @@ describe('what a container gets, on containerd 2.x', { skip }, () => {
   const terminated = (pod: Pod, container: string) =>
     pod.status?.containerStatuses?.find(({ name }) => name === container)?.state?.terminated;
   const waiting = (pod: Pod, container: string) => pod.status?.containerStatuses?.find(({ name }) => name === container)?.state?.waiting;
+  const running = (pod: Pod) => (pod.status?.containerStatuses ?? []).filter(({ state }) => state?.running !== undefined);
   const isOver = (pod: Pod): boolean => pod.status?.phase === 'Failed' || pod.status?.phase === 'Succeeded';
 
   it('C-369 user namespaces: root inside is nobody outside, each Pod with ids of its own', async () => {
@@ -242,6 +272,57 @@ describe('what a container gets, on containerd 2.x', { skip }, () => {
     assert.match(await agent.exec('caps-seccomp', 'app', 'mkdir /tmp/x'), /Operation not permitted/);
   });
 
+  it('L-257, L-260, L-263, C-363 seccomp: RuntimeDefault of the Pod, Unconfined, a profile that is not there; no new privileges', async () => {
+    const pod = await agent.until('profiles', 'is half up', (one) => waiting(one, 'missing') !== undefined && running(one).length === 2);
+    const inherited = await agent.exec('profiles', 'inherited', 'cat /proc/self/status');
+    assert.match(inherited, /^Seccomp:\t2$/m);
+    assert.match(inherited, /^NoNewPrivs:\t1$/m);
+    assert.match(inherited, /^CapBnd:\t0{16}$/m);
+    const unconfined = await agent.exec('profiles', 'unconfined', 'cat /proc/self/status');
+    assert.match(unconfined, /^Seccomp:\t0$/m);
+    assert.match(unconfined, /^NoNewPrivs:\t0$/m);
+    assert.match(waiting(pod, 'missing')?.message ?? '', /none\.json.*no such file/);
+  });
+
+  it('L-265, L-266, C-362 AppArmor: enforced where the kernel has it, refused where not; a profile that is not loaded', async (t) => {
+    const none = await agent.until('app-armor-none', 'is refused', isOver);
+    assert.equal(none.status?.reason, 'AppArmor');
+    const enabled = '/sys/module/apparmor/parameters/enabled';
+    if (existsSync(enabled) && readFileSync(enabled, 'utf8').startsWith('Y')) {
+      if (!existsSync('/usr/sbin/apparmor_parser')) return t.skip('the machine has AppArmor but no apparmor_parser');
+      assert.match(none.status?.message ?? '', /profile "none" is not loaded/);
+      await agent.ready('app-armor');
+      assert.match(await agent.exec('app-armor', 'app', 'cat /proc/self/attr/current'), /^cri-containerd\.apparmor\.d \(enforce\)/);
+    } else {
+      const pod = await agent.until('app-armor', 'is refused', isOver);
+      assert.deepEqual(
+        [pod.status?.reason, pod.status?.message],
+        ['AppArmor', 'Pod was rejected: Cannot enforce AppArmor: AppArmor is not enabled on the host'],
+      );
+    }
+  });
+
+  it('L-249, L-253, L-283, L-285, L-294 resources of the Pod: its cgroup, its containers without limits, its QoS class', async () => {
+    const pod = await agent.ready('levels');
+    assert.equal(pod.status?.qosClass, 'Burstable');
+    const group = `${agent.cgroupRoot}/kubepods/burstable/pod${uidOf(pod)}`;
+    const isUnified = existsSync('/sys/fs/cgroup/cgroup.controllers');
+    const value = (directory: string, v1: string, v2: string): string =>
+      readFileSync(isUnified ? `/sys/fs/cgroup${directory}/${v2}` : `/sys/fs/cgroup/${v1.split('.')[0]}${directory}/${v1}`, 'utf8').trim();
+    const memory = (directory: string): string => value(directory, 'memory.limit_in_bytes', 'memory.max');
+    assert.equal(memory(group), String(96 * 2 ** 20));
+    assert.equal(value(group, 'cpu.cfs_quota_us', 'cpu.max').split(' ')[0], '30000');
+    const limits = new Map<string, string>();
+    for (const { name, id } of await agent.containers(uidOf(pod))) limits.set(name, memory(`${group}/${id}`));
+    assert.deepEqual(Object.fromEntries(limits), { app: String(96 * 2 ** 20), own: String(48 * 2 ** 20) });
+    // What the Pod asks for beyond its containers is theirs in equal parts.
+    const score = 1000 - Math.floor((1000 * 24 * 2 ** 20) / os.totalmem());
+    const found = Number(await agent.exec('levels', 'app', 'cat /proc/self/oom_score_adj'));
+    assert.equal(found, Math.min(Math.max(score, 3), 999));
+    await agent.ready('read-only');
+    assert.equal(await agent.exec('read-only', 'app', 'cat /proc/self/oom_score_adj'), '1000');
+  });
+
   it('L-260 groups of the image count with Merge, and not with Strict', async () => {
     for (const [name, groups] of [
       ['merge', '1000 4000 5000'],
@@ -268,11 +349,30 @@ describe('what a container gets, on containerd 2.x', { skip }, () => {
     assert.match(await agent.exec('host-pid', 'app', `tr '\\0' ' ' </proc/${agent.pid}/cmdline`), /main\.ts run/);
     await agent.ready('read-only');
     assert.match(await agent.exec('read-only', 'app', 'cat /proc/1/comm'), /^sh/);
+    assert.equal(await agent.exec('host-pid', 'app', 'readlink /proc/self/ns/ipc'), readlinkSync('/proc/self/ns/ipc'));
+    assert.notEqual(await agent.exec('read-only', 'app', 'readlink /proc/self/ns/ipc'), readlinkSync('/proc/self/ns/ipc'));
   });
 
   it('L-269 a safe sysctl', async () => {
     await agent.ready('sysctl');
     assert.equal(await agent.exec('sysctl', 'app', 'cat /proc/sys/net/ipv4/ip_unprivileged_port_start'), '81');
+  });
+
+  it('L-269, L-270 an unsafe sysctl that is allowed; one that is not; one of the node; one of a network that is the host’s', async () => {
+    await agent.ready('sysctl-allowed');
+    assert.equal(await agent.exec('sysctl-allowed', 'app', 'cat /proc/sys/kernel/msgmax'), '10240');
+    for (const [name, setting] of [
+      ['sysctl-unsafe', 'net.core.somaxconn'],
+      ['sysctl-node', 'vm.swappiness'],
+    ] as const) {
+      const pod = await agent.until(name, 'is refused', isOver);
+      assert.deepEqual(
+        [pod.status?.reason, pod.status?.message],
+        ['SysctlForbidden', `Pod was rejected: forbidden sysctl: "${setting}" not allowlisted`],
+      );
+    }
+    const verdict = (await agent.verdicts()).get('sysctl-host.json');
+    assert.match(JSON.stringify(verdict), /may not be specified when 'hostNetwork' is true/);
   });
 
   it('C-368 subPath: a link inside the volume, one that leaves it, a folder that is made', async () => {
