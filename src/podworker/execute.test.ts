@@ -113,6 +113,14 @@ test('volumes that cannot be set up: an event for each, and one for the Pod (L-0
   );
 });
 
+test('volumes that cannot be unmounted are told: their Pod stays until they are (D5)', async () => {
+  const refuse = () => Promise.reject(new AgentError('mount-failed', 'umount: /v: target is busy.'));
+  const volumes = { refresh: refuse, envFiles: refuse, mounts: refuse, setUp: refuse, tearDown: refuse };
+  const { events, run } = setUp({}, {}, { volumes });
+  assert.equal((await run({ type: 'TearDownVolumes' })).kind, 'failed');
+  assert.deepEqual(events.take(), ['Warning FailedUnMount: Unable to unmount volumes: umount: /v: target is busy.']);
+});
+
 test('a kill that fails (L-061, S-281, S-426)', async () => {
   const world = setUp();
   await create(world);

@@ -303,6 +303,8 @@ export class PodExecutor {
         for (const failure of failuresOf(error)) warn('FailedMount', failure); // L-311
         return warn('FailedMount', `Unable to attach or mount volumes: ${message}`); // L-055
       case 'RunPodSandbox':
+      case 'TearDownVolumes':
+        return warn('FailedUnMount', `Unable to unmount volumes: ${message}`);
         return warn('FailedCreatePodSandBox', `Failed to create pod sandbox: ${rpcText}`); // L-161
       case 'ResizeContainers':
         return warn('ResizeError', `Pod resize failed: ${message}`); // L-518

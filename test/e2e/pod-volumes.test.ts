@@ -155,6 +155,30 @@ describe('volumes, where mounts are private', { skip: whyNoContainerd() ?? false
     }
   });
 
+  it('D5: a volume that somebody on the node is in: its Pod says so, and goes when they have left', async () => {
+    agent.putPod(
+      'held',
+      spec([box('', { volumeMounts: [{ name: 'm', mountPath: '/m' }] })], [{ name: 'm', emptyDir: { medium: 'Memory' } }]),
+    );
+    const pod = await agent.ready('held');
+    const [program = '', ...inside] = launcher;
+    const script = `cd ${volumeDir(pod, 'm')} && echo in && exec sleep infinity`;
+    const guest = spawn(program, [...inside, 'setpriv', '--pdeathsig', 'KILL', 'sh', '-c', script], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    await once(guest.stdout, 'data');
+    agent.remove('held.json');
+    await eventually(
+      agent,
+      'it is told',
+      async () =>
+        (await agent.events('held')).some((event) => /^FailedUnMount: Unable to unmount volumes: .*busy/.test(event)) || undefined,
+    );
+    assert.ok((await agent.pod('held'))?.metadata?.deletionTimestamp !== undefined);
+    guest.kill('SIGKILL');
+    await agent.gone('held');
+  });
+
   it('L-320, L-321, C-393 every type of hostPath: what is there, what is made, what does not match', async () => {
     const kinds = {
       any: ['dir', ''],
