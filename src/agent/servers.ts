@@ -1,7 +1,7 @@
 // The agent's servers and what they see: the local Kubernetes API, its socket, and the kubelet's own ports.
 import path from 'node:path';
 import type { AgentConfig } from '../config/agent-config.ts';
-import { toDocuments } from '../config/describe.ts';
+import { configz, toDocuments } from '../config/describe.ts';
 import type { ClusterMode } from '../mirror/cluster-mode.ts';
 import type { PodWorkers } from '../podworker/pod-workers.ts';
 import type { Runtime } from '../runtime/runtime.ts';
@@ -64,7 +64,7 @@ export async function startServers(config: AgentConfig, deps: ServersDeps, life:
       refusalOf: (pod) => engine.workers.refusalOf(pod),
     }),
     config: {
-      kubelet: () => toDocuments(reload.loaded)[0] ?? {},
+      kubelet: () => configz(reload.loaded),
       agent: () => toDocuments(reload.loaded)[1] ?? {},
     },
     health: [

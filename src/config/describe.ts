@@ -1,7 +1,7 @@
 // What `pinpod config` prints: every setting with its value as one would write it, and where that came from.
 import type { AgentConfig } from './agent-config.ts';
 import type { LoadedConfig, Origin } from './load.ts';
-import { type Setting, settingKeys, settings } from './settings.ts';
+import { fieldsWithoutEffect, refusedFields, type Setting, settingKeys, settings } from './settings.ts';
 
 export interface SettingDescription {
   readonly key: keyof AgentConfig;
@@ -54,6 +54,37 @@ export function toDocuments(loaded: Pick<LoadedConfig, 'config' | 'origins'>): r
     put(document === 'KubeletConfiguration' ? kubelet : agent, name.split('.'), value);
   }
   return [kubelet, agent];
+}
+
+/** What a kubelet shows also when it is off or empty; other empty values are left out unless they were asked for. */
+const alwaysShown: ReadonlySet<string> = new Set([
+  'authentication.anonymous.enabled',
+  'authentication.webhook.enabled',
+  'mergeDefaultEvictionSettings',
+  'failSwapOn',
+  'enableSystemLogQuery',
+  'seccompDefault',
+  'failCgroupV1',
+  'logging.verbosity',
+]);
+
+/** The document of `/configz` (H-288): what is in effect, those fields included whose default is all there is here. */
+export function configz(loaded: Pick<LoadedConfig, 'config' | 'origins'>): Readonly<Record<string, unknown>> {
+  const shown: Record<string, unknown> = { kind: 'KubeletConfiguration', apiVersion: 'kubelet.config.k8s.io/v1beta1' };
+  for (const { document, name, value, origin } of describeConfig(loaded)) {
+    const isLeftOut = value === undefined || (isEmpty(value) && origin === 'default' && !alwaysShown.has(name));
+    if (document === 'KubeletConfiguration' && !isLeftOut) put(shown, name.split('.'), value);
+  }
+  const only = Object.entries(refusedFields).map(([name, { allowed }]) => [name, allowed.at(-1)] as const);
+  for (const [name, value] of [...Object.entries(fieldsWithoutEffect), ...only]) {
+    if (!isEmpty(value)) put(shown, name.split('.'), value);
+  }
+  return shown;
+}
+
+function isEmpty(value: unknown): boolean {
+  if (typeof value === 'object' && value !== null) return Object.keys(value).length === 0;
+  return value === '' || value === 0 || value === false;
 }
 
 function put(into: Record<string, unknown>, [first = '', ...rest]: readonly string[], value: unknown): void {

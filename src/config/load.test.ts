@@ -5,7 +5,7 @@ import fc from 'fast-check';
 
 import { ConfigError } from '../std/errors.ts';
 import type { AgentConfig } from './agent-config.ts';
-import { describeConfig, formatOrigin, toDocuments } from './describe.ts';
+import { configz, describeConfig, formatOrigin, toDocuments } from './describe.ts';
 import { diffConfig } from './diff.ts';
 import { flagDefinitions, normalizeFlags } from './flags.ts';
 import { type ConfigHost, type ConfigInput, type LoadedConfig, loadConfig } from './load.ts';
@@ -556,6 +556,33 @@ describe('describeConfig', () => {
     const described = describeConfig(load({ flags: { 'manifest-url-header': ['Token:secret'] } }));
     assert.ok(!JSON.stringify(described).includes('secret'));
     assert.deepEqual(described.find(({ key }) => key === 'staticPodUrlHeaders')?.value, { Token: ['<masked>'] });
+  });
+
+  it('H-288: /configz shows what is in effect, as a kubelet 1.36.2 with nothing but its defaults does', () => {
+    const { authentication, logging, ...shown } = configz(load({}));
+    const expected: Readonly<Record<string, unknown>> = {
+      apiVersion: 'kubelet.config.k8s.io/v1beta1',
+      kind: 'KubeletConfiguration',
+      ...{ cpuManagerPolicy: 'none', cpuManagerReconcilePeriod: '10s', memoryManagerPolicy: 'None', topologyManagerPolicy: 'none' },
+      ...{ topologyManagerScope: 'container', volumeStatsAggPeriod: '1m0s', enableControllerAttachDetach: true, failSwapOn: false },
+      ...{ configMapAndSecretChangeDetectionStrategy: 'Watch', iptablesDropBit: 15, seccompDefault: false, syncFrequency: '1m0s' },
+    };
+    assert.deepEqual({ ...shown, ...expected }, shown);
+    assert.deepEqual(authentication, { webhook: { enabled: false, cacheTTL: '2m0s' }, anonymous: { enabled: false } });
+    assert.deepEqual(logging, { format: 'text', verbosity: 0, flushFrequency: '5s' });
+    for (const empty of [
+      'clusterDNS',
+      'clusterDomain',
+      'evictionSoft',
+      'featureGates',
+      'providerID',
+      'readOnlyPort',
+      'tlsCipherSuites',
+      'runOnce',
+    ])
+      assert.ok(!(empty in shown), empty);
+    const asked = configz(load({ file: `${kubelet}evictionHard: {memory.available: "10%"}\nserializeImagePulls: false\n` }));
+    assert.deepEqual([asked['evictionHard'], asked['serializeImagePulls']], [{ 'memory.available': '10%' }, false]);
   });
 
   it('the printed documents, loaded again, give the same configuration', () => {

@@ -9,7 +9,7 @@ import type { AgentConfig } from './agent-config.ts';
 import { checkConfig } from './check.ts';
 import { type Located, type LocatedMap, mergePatch, type Place, parseDocuments, plain } from './document.ts';
 import { fieldFlags, flagsOfConfigFiles } from './flags.ts';
-import { Invalid, path as pathKind } from './kinds.ts';
+import { Invalid, parseDuration, path as pathKind } from './kinds.ts';
 import {
   fieldsWithoutEffect,
   flagsWithoutEffect,
@@ -301,7 +301,8 @@ function fromDocument(name: DocumentName, document: LocatedMap | undefined, find
 
 function isUnsetOr(preset: unknown, value: unknown): boolean {
   const isEmpty = value !== null && typeof value === 'object' && Object.keys(value).length === 0;
-  return isEmpty || isZero(value) || value === preset;
+  const isSame = typeof preset === 'string' && typeof value === 'string' && parseDuration(preset) === parseDuration(value);
+  return isEmpty || isZero(value) || value === preset || isSame;
 }
 
 function joined(path: string, { message }: Invalid): string {

@@ -971,7 +971,7 @@ export const settingKeys = Object.keys(settings) as readonly (keyof AgentConfig)
 export const fieldsWithoutEffect: Readonly<Record<string, unknown>> = {
   tlsCurvePreferences: [],
   enableContentionProfiling: false,
-  volumeStatsAggPeriod: '1m',
+  volumeStatsAggPeriod: '1m0s',
   kubeletCgroups: '',
   systemCgroups: '',
   cpuManagerPolicyOptions: {},
