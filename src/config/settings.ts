@@ -593,7 +593,7 @@ const rows: Rows = {
     kind: kinds.oneOf('cgroupfs', 'systemd'),
     default: 'cgroupfs',
     zeroIsUnset: true,
-    help: 'unless the runtime tells its own',
+    help: 'unless the runtime tells its own; left out, the private containerd gets systemd where that is PID 1 and cgroups are of version 2',
   },
   cgroupRoot: {
     kubelet: 'cgroupRoot',
