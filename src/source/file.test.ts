@@ -469,6 +469,42 @@ describe('the folder source', { timeout: 60_000 }, () => {
       await follower.until((s) => verdictOf(s, file('a.yaml'))?.kind === 'rejected');
     });
 
+    it('C-057: deleted and made anew with the same contents is a removal and a new beginning, whatever is seen of it', async () => {
+      writeFileSync(file('a.yaml'), 'web');
+      const follower = follow({ quietMs: 300 });
+      await follower.untilPods('web');
+      for (const parts of [['web'], ['', 'w', 'eb']]) {
+        const gone = follower.next();
+        unlinkSync(file('a.yaml'));
+        for (const part of parts) {
+          appendFileSync(file('a.yaml'), part);
+          // It is looked at between two parts.
+          if (parts.length > 1) await systemClock.sleep(5, new AbortController().signal);
+        }
+        await gone;
+        await follower.next();
+      }
+      assert.deepEqual(follower.seen.map(namesOf), [['web'], [], ['web'], [], ['web']]);
+    });
+
+    it('the same contents moved over, or saved by an editor that moves the old file away, are no change', async () => {
+      writeFileSync(file('a.yaml'), 'web');
+      const follower = follow({ quietMs: 30 });
+      await follower.untilPods('web');
+      const next = follower.next();
+      for (let i = 0; i < 3; i++) moveIn('a.yaml', 'web');
+      for (let i = 0; i < 3; i++) {
+        renameSync(file('a.yaml'), file('a.yaml~'));
+        writeFileSync(file('a.yaml'), 'web');
+        unlinkSync(file('a.yaml~'));
+        await systemClock.sleep(i * 5, new AbortController().signal);
+      }
+      moveIn('b.yaml', 'b');
+      await next;
+      await follower.untilPods('web', 'b');
+      assert.ok(follower.seen.every((s) => namesOf(s).includes('web')));
+    });
+
     it('an editor that moves the old file away and writes a new one never takes the Pod away', async () => {
       writeFileSync(file('a.yaml'), 'a u 1');
       // The source looks at the folder in the very moment when there is no such file.
