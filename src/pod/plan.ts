@@ -1,5 +1,6 @@
 // The decision: what should be under way for one Pod now, its status, and when to look again. Pure and synchronous;
 // everything it needs comes in as data (STYLE section 1). docs/pod-lifecycle.md lists the invariants (P1, …).
+import type { Pod } from '../api/pod.ts';
 import { assertNever } from '../std/errors.ts';
 import { Draft, type Plan, type PlanInput } from './draft.ts';
 import { planSync } from './plan-sync.ts';
@@ -98,6 +99,10 @@ function planTerminated(draft: Draft, work: Extract<PodWorkState, { state: 'term
   if (!memory.volumesRemoved) draft.want({ type: 'TearDownVolumes' });
   if (!memory.cgroupRemoved) draft.want({ type: 'RemovePodCgroup' });
   if (work.cause.kind !== 'removed') return work;
+  if (work.cause.isBack === true && goesOn(draft.input.pod)) {
+    const isStopped = !wantSandboxesStopped(draft);
+    return isStopped && memory.volumesRemoved && memory.cgroupRemoved ? { state: 'finished' } : work;
+  }
   for (const record of observed.containers) draft.want(removeContainer(record, false));
   for (const sandbox of observed.sandboxes) {
     const isUsed = observed.containers.some((record) => record.sandboxId === sandbox.id);
@@ -108,4 +113,14 @@ function planTerminated(draft: Draft, work: Extract<PodWorkState, { state: 'term
   }
   const isEmpty = observed.containers.length === 0 && observed.sandboxes.length === 0;
   return isEmpty && memory.volumesRemoved && memory.cgroupRemoved ? { state: 'finished' } : work;
+}
+
+/**
+ * Whether the records of the life before mean nothing but a restart to the next one (S-286). What runs once would be
+ * done already, and a deadline over.
+ */
+function goesOn({ spec }: Pod): boolean {
+  const all = [...(spec.initContainers ?? []), ...spec.containers];
+  const isAlways = (policy: string | undefined): boolean => (policy ?? 'Always') === 'Always';
+  return isAlways(spec.restartPolicy) && all.every((c) => isAlways(c.restartPolicy)) && spec.activeDeadlineSeconds === undefined;
 }

@@ -16,9 +16,12 @@ export type PodWorkState =
   | { readonly state: 'terminated'; readonly cause: TerminationCause }
   | { readonly state: 'finished' };
 
-/** Why a Pod is being ended. Only `removed` (its manifest is gone or changed) takes its records with it. */
+/**
+ * Why a Pod is being ended. Only `removed` (its manifest is gone or changed) takes its records with it. `isBack`: its
+ * manifest is there again; true: the next life goes on with the restart counts, false: it begins from scratch.
+ */
 export type TerminationCause =
-  | { readonly kind: 'removed' }
+  | { readonly kind: 'removed'; readonly isBack?: boolean }
   | { readonly kind: 'completed' }
   | { readonly kind: 'deadline' }
   /** Eviction, preemption, node shutdown: `reason` and `message` become the Pod's (L-498, L-505, L-508). */

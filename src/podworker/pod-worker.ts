@@ -147,6 +147,13 @@ export class PodWorker {
     this.wake();
   }
 
+  /** Its manifest is there again while it is being ended (L-045). */
+  comeBack(): void {
+    const work = this.#work;
+    const isEnding = work.state === 'terminating' || work.state === 'terminated';
+    if (isEnding && work.cause.kind === 'removed' && work.cause.isBack === undefined) this.terminate({ kind: 'removed', isBack: true });
+  }
+
   /** Something may have changed. */
   wake(): void {
     this.#isAwake = true;

@@ -112,7 +112,7 @@ test('a removed Pod leaves nothing (L-049, C-204)', () =>
     assert.deepEqual(m.agent.workers.pods(), []);
   }));
 
-test('removed and put back while it ends: it ends fully and starts by itself (L-045, S-259, S-285, C-047, C-207)', () =>
+test('removed and put back while it ends: it ends fully, starts by itself, and restart counts go on (L-045, S-259, S-285, S-286, C-047, C-057, C-207)', () =>
   onMachine({ process: () => ({ onTerm: 'ignore' }) }, async (m) => {
     const pod = staticPod('uid-1', { terminationGracePeriodSeconds: 20 });
     await m.apply(pod);
@@ -123,12 +123,35 @@ test('removed and put back while it ends: it ends fully and starts by itself (L-
     assert.deepEqual(await m.containers(), ['app/0 running'], 'the old incarnation has its whole grace');
     m.takeDeeds();
     await m.advance(6_000);
-    assert.deepEqual(
-      m.takeDeeds().slice(-3),
-      ['runPodSandbox web-node1/0', 'createContainer app/1', 'startContainer app/1'].map((d) => d.replace('app/1', 'app/0')),
-    );
+    assert.deepEqual(m.takeDeeds().slice(-3), ['runPodSandbox web-node1/1', 'createContainer app/1', 'startContainer app/1']);
     assert.equal(m.status()?.phase, 'Running');
+    assert.equal(m.status()?.containerStatuses?.[0]?.restartCount, 1);
+    await m.apply();
+    await m.advance(25_000);
+    assert.deepEqual(await m.remains(), [], 'removed for good, it leaves nothing');
   }));
+
+test('put back and removed again while it ends: it leaves nothing (L-045, C-204)', () =>
+  onMachine({ process: () => ({ onTerm: 'ignore' }) }, async (m) => {
+    const pod = staticPod('uid-1', { terminationGracePeriodSeconds: 20 });
+    await m.apply(pod);
+    for (const desired of [[], [pod], []]) await m.apply(...desired);
+    await m.advance(25_000);
+    assert.deepEqual(await m.remains(), []);
+  }));
+
+test('what runs once, or has a deadline, begins from scratch when it is put back while it ends (S-286, D4)', async () => {
+  for (const spec of [{ restartPolicy: 'Never' }, { activeDeadlineSeconds: 60 }] as const)
+    await onMachine({}, async (m) => {
+      const pod = staticPod('uid-1', spec);
+      await m.apply(pod);
+      await m.apply();
+      await m.apply(pod);
+      await m.advance(1_000);
+      assert.deepEqual(await m.containers(), ['app/0 running']);
+      assert.equal(m.status()?.phase, 'Running');
+    });
+});
 
 test('the agent dies and comes back: no container is touched (L-071, S-246, C-223)', () =>
   onMachine({}, async (m) => {

@@ -234,7 +234,10 @@ export class PodWorkers {
     this.#faults = new Map();
     for (const [uid, { worker, isOrphan }] of this.#entries) {
       const pod = desired.get(uid);
-      if (pod !== undefined && (isOrphan || worker.isLeaving)) continue; // it starts anew when it has ended (L-045)
+      if (pod !== undefined && (isOrphan || worker.isLeaving)) {
+        if (!isOrphan) worker.comeBack(); // its next life starts when it has ended (L-045)
+        continue;
+      }
       if (pod !== undefined) this.#contain(pod, told, () => this.#update(worker, pod));
       else if (this.#isGone(worker.pod)) worker.terminate({ kind: 'removed' });
     }
@@ -284,7 +287,7 @@ export class PodWorkers {
   /** A finished Pod whose manifest asks for something else now begins from scratch (D4). */
   #update(worker: PodWorker, pod: Pod): void {
     const isFinished = worker.work.state === 'terminated';
-    if (isFinished && JSON.stringify(pod.spec) !== JSON.stringify(worker.pod.spec)) worker.terminate({ kind: 'removed' });
+    if (isFinished && JSON.stringify(pod.spec) !== JSON.stringify(worker.pod.spec)) worker.terminate({ kind: 'removed', isBack: false });
     else worker.update(pod);
   }
 
@@ -361,7 +364,7 @@ export class PodWorkers {
     if (this.#deps.admit(pod, this.active()).kind !== 'admitted') return;
     this.#deps.logger.info('pod begins anew', { pod: formatPod(pod), after: worker.work.cause.reason });
     this.#returns.set(uid, { count: count + 1, at: now });
-    worker.terminate({ kind: 'removed' });
+    worker.terminate({ kind: 'removed', isBack: false });
   }
 
   #hasDisrupted(): boolean {
