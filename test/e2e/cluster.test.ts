@@ -335,9 +335,15 @@ describe('the agent on a real API server', { skip: missing, timeout: 900_000 }, 
     w.agent.remove('back.json');
     await w.agent.until('back', 'ending', (pod) => pod.metadata?.deletionTimestamp !== undefined);
     w.agent.putPod('back', spec);
+    const restarts = (pod: Pod): number | undefined => pod.status?.containerStatuses?.[0]?.restartCount;
     const mirror = await w.until('back', 'restarted', (m) => isReady(m) && startedAt(m) !== startedAt(first));
+    assert.equal(restarts(mirror), 1);
     assertValid(mirror, await w.get<Node>(paths.node(nodeName)));
     assert.equal(mirror.metadata?.annotations?.['kubernetes.io/config.hash'], first.metadata?.annotations?.['kubernetes.io/config.hash']);
+    // In one breath: nobody sees the folder without it.
+    w.agent.remove('back.json');
+    w.agent.putPod('back', spec);
+    await w.until('back', 'restarted again', (m) => isReady(m) && restarts(m) === 2);
     w.agent.remove('back.json');
     await w.gone('back');
   });
