@@ -154,9 +154,10 @@ export class PodExecutor {
     RunPreStop: async ({ container, containerId, handler, timeoutSeconds, message }, { signal }) => {
       this.#killing(container, containerId, message);
       const request = { pod: this.#pod(), container: this.#container(container), containerId, handler, timeoutSeconds };
-      // A failed hook does not keep the container from being stopped (L-438).
-      await this.#deps.hooks.preStop({ ...request, podAddress: await this.#podAddress(signal) }, { signal });
-      return done;
+      const result = await this.#deps.hooks.preStop({ ...request, podAddress: await this.#podAddress(signal) }, { signal });
+      // A failed hook does not keep the container from being stopped (L-438); one whose runtime went away is run again.
+      if (result.kind !== 'failed' || result.isUnanswered !== true) return done;
+      return { kind: 'failed', message: result.message, isUnanswered: true };
     },
     StopContainer: async ({ container, containerId, timeoutSeconds, message }, { signal }) => {
       this.#killing(container, containerId, message);
@@ -302,9 +303,9 @@ export class PodExecutor {
       case 'SetUpVolumes':
         for (const failure of failuresOf(error)) warn('FailedMount', failure); // L-311
         return warn('FailedMount', `Unable to attach or mount volumes: ${message}`); // L-055
-      case 'RunPodSandbox':
       case 'TearDownVolumes':
         return warn('FailedUnMount', `Unable to unmount volumes: ${message}`);
+      case 'RunPodSandbox':
         return warn('FailedCreatePodSandBox', `Failed to create pod sandbox: ${rpcText}`); // L-161
       case 'ResizeContainers':
         return warn('ResizeError', `Pod resize failed: ${message}`); // L-518

@@ -9,7 +9,7 @@ import type { CallOptions, Runtime } from '../runtime/runtime.ts';
 import { Deadline } from '../std/async.ts';
 import type { Clock } from '../std/clock.ts';
 import { withDeadline } from '../std/deadline.ts';
-import { messageOf } from '../std/errors.ts';
+import { messageOf, RuntimeError } from '../std/errors.ts';
 import { HttpGetError, hostPort, httpGet } from '../std/http-get.ts';
 import type { Logger } from '../std/log.ts';
 import type { Counter, Metrics } from '../std/metrics.ts';
@@ -31,6 +31,8 @@ export type HookResult =
       readonly kind: 'failed';
       /** For the container's status; events leave the details out. */
       readonly message: string;
+      /** The runtime went away in the midst of it: how far the hook came is not known. */
+      readonly isUnanswered?: boolean;
     };
 
 /** What is said and done about a failed hook (L-432, L-438). */
@@ -50,7 +52,7 @@ export interface HookRunnerDeps {
 const userAgent = 'kube-lifecycle/1.36';
 const maxBodyBytes = 10 * 1024;
 
-type Outcome = { readonly kind: 'done' } | { readonly kind: 'failed'; readonly message: string };
+type Outcome = Exclude<HookResult, { kind: 'timedOut' }>;
 
 export class HookRunner {
   readonly #deps: HookRunnerDeps;
@@ -82,7 +84,8 @@ export class HookRunner {
 
   /**
    * Runs a preStop hook for at most `timeoutSeconds` (> 0), then ends it (L-437). Records `FailedPreStopHook` when it
-   * fails; running out of time is no failure. Only an abort rejects, with `signal.reason`.
+   * fails; running out of time is no failure, and no answer of the runtime is for the caller to judge. Only an abort
+   * rejects, with `signal.reason`.
    */
   async preStop(request: HookRequest & { readonly timeoutSeconds: number }, { signal }: CallOptions): Promise<HookResult> {
     let result: Outcome;
@@ -99,7 +102,7 @@ export class HookRunner {
       });
       return { kind: 'timedOut' };
     }
-    if (result.kind === 'failed') this.#failed(request, 'preStop', result.message);
+    if (result.kind === 'failed' && result.isUnanswered !== true) this.#failed(request, 'preStop', result.message);
     return result;
   }
 
@@ -129,7 +132,8 @@ export class HookRunner {
       return fail(`command '${command.join(' ')}' exited with ${exitCode}: ${errorOutput}`, output);
     } catch (error) {
       signal.throwIfAborted();
-      return fail(messageOf(error), '');
+      const isUnanswered = error instanceof RuntimeError && error.code === 'unavailable';
+      return { ...fail(messageOf(error), ''), ...(isUnanswered ? { isUnanswered } : {}) };
     }
   }
 

@@ -275,6 +275,22 @@ test('a Pod that is known from its records only is ended without an order among 
     assert.deepEqual([...m.takeDeeds()].sort(), ['stopContainer app/0 20', 'stopContainer log/0 20']);
   }));
 
+test('the runtime goes away in the midst of a preStop hook: the hook is run again before the container is stopped (L-437, P6)', () =>
+  onMachine({ process: () => ({ onTerm: 143 }) }, async (m) => {
+    const lifecycle = { preStop: { exec: { command: ['/bye'] } } };
+    await m.apply(staticPod('uid-1', { terminationGracePeriodSeconds: 20, containers: [buildContainer({ lifecycle })] }));
+    m.takeDeeds();
+    m.runtime.failNext('execSync', new RuntimeError('unavailable', 'connection dropped'));
+    await m.apply();
+    assert.deepEqual(m.takeDeeds(), ['execSync app/0 /bye']);
+    await m.advance(1_000);
+    assert.deepEqual(m.takeDeeds().slice(0, 2), ['execSync app/0 /bye', 'stopContainer app/0 19']);
+    assert.deepEqual(
+      m.events.take().filter((event) => event.includes('PreStop')),
+      [],
+    );
+  }));
+
 test('its last spec tells the order, however often the agent dies meanwhile (L-442, D2; differs from L-447)', () =>
   onMachine({ process: () => ({ onTerm: 'ignore' }) }, async (m) => {
     await m.apply(staticPod('uid-1', { initContainers: [sidecar()], terminationGracePeriodSeconds: 20 }));

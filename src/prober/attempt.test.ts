@@ -102,6 +102,30 @@ test('HTTP: what each answer means (C-325, L-415, L-416)', async () => {
   );
 });
 
+test('HTTP: answers of careless servers count as with Go (L-415)', async () => {
+  const failed = (text: string): string => `failure Get "http://127.0.0.1:PORT/": ${text}`;
+  const rows: readonly (readonly [string, string])[] = [
+    ['HTTP/1.0 200 OK\n\nok', 'success ok'],
+    ['HTTP/1.0 200 OK\r\n\nok', 'success ok'],
+    ['HTTP/1.0 200 OK\nContent-Type: text/plain\n\nok', 'success ok'],
+    ['HTTP/1.1 200\r\n\r\n', 'success '],
+    ['HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok and more', 'success ok'],
+    ['HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n', 'success '],
+    ['HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n', 'failure HTTP probe failed with statuscode: 101'],
+    ['HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok', failed('unexpected EOF')],
+    ['', failed('EOF')],
+  ];
+  for (const [answer, expected] of rows) {
+    const server = createTcp((socket) => {
+      socket.on('error', () => undefined);
+      socket.once('data', () => socket.end(answer));
+    });
+    closers.push(() => server.close());
+    const port = await listen(server);
+    assert.equal(text(await run({ httpGet: { port, path: '/' } })).replace(String(port), 'PORT'), expected, JSON.stringify(answer));
+  }
+});
+
 test('HTTP: ten redirects are not too many (L-416)', async () => {
   const port = await serveHttp((request, response) => {
     const count = Number(request.url?.slice(1));

@@ -1,58 +1,24 @@
 // How Pods start, restart and end: one agent on Debian's containerd runs all these Pods at once. Containers write what
 // happens to them into a file of the node, line by line. Scenarios of spec 02, section 13, by number.
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import type { Container, ContainerStatus, Pod, PodSpec } from '../../src/api/gen/kubernetes.ts';
+import type { Pod } from '../../src/api/gen/kubernetes.ts';
 import { listProcesses } from '../../src/runtime/containerd/process-table.ts';
 import { offlineImages, whyNoContainerd } from '../support/containerd.ts';
+import { exec, forever, goes, isOver, run, statusOf, stays, TellingPods } from '../support/telling-pods.ts';
 import { cgroupOf, eventually, options, ownMounts, TestAgent, uidOf } from '../support/test-agent.ts';
 
-const forever = 'while :; do sleep 1000 & wait; done';
 const rule = (action: string, ...values: readonly number[]) => [{ action, exitCodes: { operator: 'In', values } }];
-const exec = (script: string) => ({ exec: { command: ['sh', '-c', script] } });
-
-/** Runs `script`; the Pod's own file is /o/log, its own folder of the node /o. */
-function run(name: string, script: string, change: Partial<Container> = {}): Container {
-  return {
-    name,
-    image: offlineImages.busybox,
-    imagePullPolicy: 'IfNotPresent',
-    command: ['sh', '-c', script],
-    ...change,
-    volumeMounts: [{ name: 'o', mountPath: '/o' }, ...(change.volumeMounts ?? [])],
-  };
-}
-
-/** Says that it began, runs until it is told to end, says so. */
-const stays = (name: string, change: Partial<Container> = {}): Container =>
-  run(name, `trap 'echo ${name} ends >>/o/log; exit 0' TERM; echo ${name} begins >>/o/log; ${forever}`, change);
-
-const goes = (name: string, exitCode = 0, change: Partial<Container> = {}): Container =>
-  run(name, `echo ${name} begins >>/o/log; sleep 0.2; echo ${name} ends >>/o/log; exit ${exitCode}`, change);
 
 describe('the life of Pods on containerd', { skip: whyNoContainerd() ?? false }, () => {
   const agent = new TestAgent({ launcher: ownMounts });
-  const host = path.join(agent.dir, 'host');
-  const text = (name: string, file = 'log'): string => {
-    const found = path.join(host, name, file);
-    return existsSync(found) ? readFileSync(found, 'utf8') : '';
-  };
-  const lines = (name: string): readonly string[] =>
-    text(name)
-      .split('\n')
-      .filter((line) => line !== '');
-  const put = (name: string, spec: PodSpec, metadata: Pod['metadata'] = {}): void => {
-    mkdirSync(path.join(host, name), { recursive: true });
-    const own = { name: 'o', hostPath: { path: path.join(host, name), type: 'Directory' } };
-    agent.putPod(name, { terminationGracePeriodSeconds: 5, ...spec, volumes: [own, ...(spec.volumes ?? [])] }, metadata);
-  };
-  const statusOf = (pod: Pod, name: string): ContainerStatus | undefined =>
-    [...(pod.status?.initContainerStatuses ?? []), ...(pod.status?.containerStatuses ?? [])].find((status) => status.name === name);
-  const isOver = (pod: Pod): boolean => pod.status?.phase === 'Failed' || pod.status?.phase === 'Succeeded';
-  const hasEvent = (name: string, pattern: RegExp): Promise<string> =>
-    eventually(agent, `${name}: event ${pattern}`, async () => (await agent.events(name)).find((event) => pattern.test(event)));
+  const pods = new TellingPods(agent);
+  const put = pods.put.bind(pods);
+  const lines = pods.lines.bind(pods);
+  const count = pods.count.bind(pods);
+  const hasEvent = pods.hasEvent.bind(pods);
 
   before(async () => {
     await agent.configure();
@@ -142,6 +108,38 @@ describe('the life of Pods on containerd', { skip: whyNoContainerd() ?? false },
       initContainers: [goes('prepare'), stays('side', { restartPolicy: 'Always', startupProbe: { ...exec('true'), periodSeconds: 1 } })],
       containers: [stays('app', { readinessProbe: { ...exec('true'), periodSeconds: 1 } })],
     });
+    put('post-start', {
+      initContainers: [
+        run(
+          'web',
+          `mkdir -p /w/cgi-bin; printf '#!/bin/sh\\necho asked >>/o/log; echo; echo ok' >/w/cgi-bin/x; chmod +x /w/cgi-bin/x
+          httpd -p 8080 -h /w; trap 'exit 0' TERM; ${forever}`,
+          { restartPolicy: 'Always', startupProbe: { tcpSocket: { port: 8080 }, periodSeconds: 1 } },
+        ),
+      ],
+      containers: [
+        stays('asks', { lifecycle: { postStart: { httpGet: { port: 8080, path: '/cgi-bin/x' } } } }),
+        stays('sleeps', { lifecycle: { postStart: { sleep: { seconds: 2 } } } }),
+        stays('last'),
+      ],
+    });
+    put('side-exits', {
+      restartPolicy: 'Never',
+      initContainers: [
+        run('side', `echo side begins >>/o/log; test -e /o/again || { touch /o/again; exit 1; }; ${forever}`, { restartPolicy: 'Always' }),
+      ],
+      containers: [stays('app')],
+    });
+    put('probe-grace', {
+      terminationGracePeriodSeconds: 600,
+      containers: [
+        run('app', `trap 'echo asked >>/o/log' TERM; ${forever}`, {
+          livenessProbe: { ...exec('test ! -e /tmp/sick'), periodSeconds: 1, failureThreshold: 1, terminationGracePeriodSeconds: 1 },
+        }),
+      ],
+    });
+    put('no-program', { containers: [run('missing', '', { command: ['/no/such'] }), run('folder', '', { command: ['/etc'] })] });
+    put('signal', { os: { name: 'linux' }, containers: [stays('app', { lifecycle: { stopSignal: 'SIGUSR1' } })] });
     put('crash', { containers: [run('app', 'date +%s >>/o/log; exit 1')] });
   });
   after(() => agent.destroy());
@@ -187,6 +185,55 @@ describe('the life of Pods on containerd', { skip: whyNoContainerd() ?? false },
     await hasEvent('bad-hook', /^Killing: FailedPostStartHook$/);
   });
 
+  it('L-426 L-428 L-431 postStart by request and by waiting', async () => {
+    const pod = await agent.ready('post-start');
+    assert.deepEqual(lines('post-start'), ['asks begins', 'asked', 'sleeps begins', 'last begins']);
+    const startedAt = (name: string): number => Date.parse(statusOf(pod, name)?.state?.running?.startedAt ?? '');
+    assert.ok(startedAt('last') - startedAt('sleeps') >= 2000);
+  });
+
+  it('L-147 L-448 a sidecar that exits is started again, also in a Pod of policy Never', async () => {
+    const pod = await agent.ready('side-exits', (one) => statusOf(one, 'side')?.restartCount === 1);
+    assert.deepEqual([pod.status?.phase, statusOf(pod, 'side')?.lastState?.terminated?.exitCode], ['Running', 1]);
+    assert.equal(count('side-exits', 'app begins'), 1);
+  });
+
+  it('L-424 L-434 the grace of a probe counts for its kill', async () => {
+    await agent.ready('probe-grace');
+    await agent.exec('probe-grace', 'app', 'touch /tmp/sick');
+    const pod = await agent.until('probe-grace', 'runs again', (one) => statusOf(one, 'app')?.restartCount === 1);
+    assert.equal(statusOf(pod, 'app')?.lastState?.terminated?.exitCode, 137);
+    assert.deepEqual(lines('probe-grace'), ['asked']);
+  });
+
+  it('L-460 L-467 L-469 programs that cannot be started: RunContainerError, StartError, CrashLoopBackOff', async () => {
+    const waits = (pod: Pod, reason: string): boolean =>
+      ['missing', 'folder'].some((name) => statusOf(pod, name)?.state?.waiting?.reason === reason);
+    await hasEvent('no-program', /^Failed: Error: .*"\/no\/such": stat \/no\/such: no such file or directory/);
+    const pod = await agent.until('no-program', 'is in its back-off', (one) => waits(one, 'CrashLoopBackOff'));
+    for (const [name, text] of [
+      ['missing', 'no such file or directory'],
+      ['folder', 'permission denied|is a directory'],
+    ] as const) {
+      const { reason, exitCode, message = '' } = statusOf(pod, name)?.lastState?.terminated ?? {};
+      assert.deepEqual([reason, exitCode], ['StartError', 128], name);
+      assert.match(message, new RegExp(text));
+    }
+  });
+
+  it('L-430 a stop signal that this runtime does not know of: an Event says so', async () => {
+    await hasEvent('signal', /^StopSignalIgnored: lifecycle.stopSignal SIGUSR1 has no effect/);
+  });
+
+  it('L-485 L-486 L-488 addresses, class and generation', async () => {
+    const { status } = await agent.ready('adopted');
+    assert.deepEqual(status?.podIPs, [{ ip: status?.podIP }]);
+    assert.deepEqual(status?.hostIPs, [{ ip: status?.hostIP }]);
+    assert.notEqual(status?.podIP, status?.hostIP);
+    assert.equal(status?.qosClass, 'BestEffort');
+    assert.equal(status?.observedGeneration, undefined);
+  });
+
   it('C-279 C-213 a process that ignores SIGTERM, at a deadline', async () => {
     put('stubborn', {
       activeDeadlineSeconds: 4,
@@ -229,8 +276,8 @@ describe('the life of Pods on containerd', { skip: whyNoContainerd() ?? false },
     });
     assert.equal(pod.status?.phase, 'Running');
     assert.equal((await agent.sandboxes(uidOf(pod))).length, 1);
-    const count = (line: string): number => lines('restart-all').filter((one) => one === line).length;
-    assert.deepEqual(['prepare begins', 'side begins', 'source begins', 'other begins'].map(count), [2, 2, 2, 2]);
+    const begun = ['prepare begins', 'side begins', 'source begins', 'other begins'].map((line) => count('restart-all', line));
+    assert.deepEqual(begun, [2, 2, 2, 2]);
     assert.equal(pod.status?.conditions?.find(({ type }) => type === 'AllContainersRestarting')?.status, 'False');
   });
 
@@ -291,7 +338,7 @@ describe('the life of Pods on containerd', { skip: whyNoContainerd() ?? false },
         : undefined;
     });
     assert.ok(pod.status?.podIP !== undefined);
-    assert.equal(lines('sandbox').filter((line) => line === 'prepare begins').length, 2);
+    assert.equal(count('sandbox', 'prepare begins'), 2);
     await hasEvent('sandbox', /^SandboxChanged: /);
   });
 
@@ -328,8 +375,8 @@ describe('the life of Pods on containerd', { skip: whyNoContainerd() ?? false },
     const app = (await agent.containers(uid)).find(({ name, state }) => name === 'app' && state === 'running');
     await agent.killContainer(app?.id ?? '');
     await agent.ready('adopted', (pod) => statusOf(pod, 'app')?.restartCount === 1);
-    const count = (line: string): number => lines('adopted').filter((one) => one === line).length;
-    assert.deepEqual(['prepare begins', 'side begins', 'app begins'].map(count), [1, 1, 2]);
+    const begun = ['prepare begins', 'side begins', 'app begins'].map((line) => count('adopted', line));
+    assert.deepEqual(begun, [1, 1, 2]);
   });
 
   it('C-374 L-052 another cgroup root: what runs outside it is ended in order and made anew inside', async () => {
