@@ -14,7 +14,12 @@ let number = 0;
 before(async () => {
   root = await realpath(await mkdtemp(`${tmpdir()}/pinpod-remove-`));
 });
-after(() => rm(root, { recursive: true, force: true }));
+after(async () => {
+  for (const { mountPoint } of [...(await programMounter.list())].reverse()) {
+    if (mountPoint.startsWith(`${root}/`)) await programMounter.unmount(mountPoint, options);
+  }
+  await rm(root, { recursive: true, force: true });
+});
 
 /** A folder to remove, with another beside it that must stay as it is. */
 async function setup(): Promise<{ readonly tree: string; readonly precious: string }> {
