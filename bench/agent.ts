@@ -1,5 +1,5 @@
 // What the benchmarks on real containerd share: the agent as a process, what it uses, and figures in rows.
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -52,8 +52,6 @@ export async function startAgent(containerd: TestContainerd, manifests: string, 
   writeFileSync(config, `${JSON.stringify(kubelet)}\n---\n${JSON.stringify(agent)}\n`);
   const child = spawn(path.join(checkout, 'bin', 'pinpod'), ['run', '--config', config], { stdio: ['ignore', 'ignore', 'inherit'] });
   await once(child, 'spawn');
-  // Its root folder stays a mount, for its Pods; it goes when they have gone.
-  child.once('exit', () => spawnSync('umount', [agent.rootDir], { stdio: 'ignore' }));
   return child;
 }
 

@@ -164,6 +164,9 @@ export async function startContainerd(options: StartOptions): Promise<TestContai
   let stopped: Promise<void> | undefined;
   const stop = async (): Promise<void> => {
     await containerd.destroy({ signal: forever, cgroupParents });
+    // An agent's root folder stays a mount after it (L-008).
+    for (const point of mountsBelow(readFileSync('/proc/self/mountinfo', 'utf8'), dir))
+      if (path.dirname(point) === dir) await runProgram('umount', [point], { signal: forever });
     rmSync(dir, { recursive: true, force: true });
     const left = await leftovers(socket, dir, bridge);
     if (left.length > 0) throw new Error(`containerd of test ${name} left: ${left.join(', ')}`);
