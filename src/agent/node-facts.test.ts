@@ -134,6 +134,18 @@ test('L-202: without a configured resolver file there is none; a missing one is 
   assert.equal((await reader.read()).resolvConf, 'search lan\n');
 });
 
+test('L-202: the stub of systemd-resolved is of no use to Pods; what it asks is', async () => {
+  const { reader, host } = world();
+  const upstreams = 'nameserver 192.0.2.99\nsearch lan\n';
+  host.files.set('/run/systemd/resolve/resolv.conf', upstreams);
+  assert.equal((await reader.read()).resolvConf, 'nameserver 192.0.2.53\n');
+  const stub = '# stub\nnameserver 127.0.0.53\noptions edns0 trust-ad\n';
+  host.files.set('/etc/resolv.conf', stub);
+  assert.equal((await reader.read()).resolvConf, upstreams);
+  host.files.delete('/run/systemd/resolve/resolv.conf');
+  assert.equal((await reader.read()).resolvConf, stub);
+});
+
 test('handlers are known after the runtime was asked, and stay when it fails', async () => {
   const { reader, runtimeFails } = world();
   assert.deepEqual((await reader.read()).runtimeHandlers, []);

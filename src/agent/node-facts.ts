@@ -6,6 +6,7 @@ import { type CgroupLayout, detectCgroupLayout } from '../cgroup/layout.ts';
 import { hasSwapController, type MachineFacts, readMachine } from '../cgroup/machine.ts';
 import type { AgentConfig, EvictionThreshold } from '../config/agent-config.ts';
 import { nodeAddresses } from '../mirror/node-address.ts';
+import { isResolvedStub, resolvedUpstreams } from '../pod/dns.ts';
 import { type ImageVolumeSupport, imageVolumeSupport } from '../pod/image-volumes.ts';
 import type { CgroupFacts, NodeAmounts, NodeFacts, RuntimeHandlerFacts } from '../pod/node-facts.ts';
 import type { CallOptions, Runtime } from '../runtime/runtime.ts';
@@ -50,6 +51,7 @@ export class NodeFactsReader {
   readonly #deps: NodeFactsReaderDeps;
   readonly #host: Host;
   readonly #resolvConf: CachedText;
+  readonly #resolvedUpstreams: CachedText;
   readonly #hostsFile: CachedText;
   #machine: Promise<MachineFacts> | undefined;
   #fixed: Promise<FixedFacts> | undefined;
@@ -66,17 +68,18 @@ export class NodeFactsReader {
     this.#deps = deps;
     this.#host = deps.host ?? realHost;
     this.#resolvConf = new CachedText(this.#host, options.config.resolvConf, deps.log);
+    this.#resolvedUpstreams = new CachedText(this.#host, resolvedUpstreams, deps.log);
     this.#hostsFile = new CachedText(this.#host, '/etc/hosts', deps.log);
   }
 
   /**
-   * The facts now; two `stat` calls once everything was read. Throws what the file system throws when `rootDir` or a
+   * The facts now; two or three `stat` calls once everything was read. Throws what the file system throws when `rootDir` or a
    * file that is there cannot be read.
    */
   async read(): Promise<NodeFacts> {
     const [fixed, resolvConf, hostsFile] = await Promise.all([
       this.#fixedFacts(),
-      this.#config.resolvConf === '' ? undefined : this.#resolvConf.read(),
+      this.#config.resolvConf === '' ? undefined : this.#resolver(),
       this.#hostsFile.read(),
     ]);
     const { addresses } = this.#addresses ?? (await this.refreshAddresses());
@@ -88,6 +91,14 @@ export class NodeFactsReader {
       runtimeHandlers: this.#handlers,
       imageVolumes: this.#imageVolumes,
     };
+  }
+
+  /** The configured file, or what is behind it where it is the stub of systemd-resolved. */
+  async #resolver(): Promise<string> {
+    const text = await this.#resolvConf.read();
+    if (!isResolvedStub(text)) return text;
+    const upstreams = await this.#resolvedUpstreams.read();
+    return upstreams === '' ? text : upstreams;
   }
 
   /** Asks the runtime for its version and its handlers. Throws its RuntimeError; the handlers known so far stay. */

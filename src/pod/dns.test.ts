@@ -117,3 +117,10 @@ test('L-211 the node’s own file is checked, less three paths with a cluster do
   assert.equal(checkResolvConfLimits({ resolvConf: searches(32), clusterDomain: 'x' })?.reason, 'CheckLimitsForResolvConf');
   assert.equal(checkResolvConfLimits({ resolvConf: 'nameserver 1\n'.repeat(4), clusterDomain: '' })?.reason, 'CheckLimitsForResolvConf');
 });
+
+test('a resolver that only the machine itself can ask is told', () => {
+  const reason = (resolvConf: string): string | undefined => checkResolvConfLimits({ resolvConf, clusterDomain: '' })?.reason;
+  assert.equal(reason('nameserver 127.0.0.1\nnameserver ::1\n'), 'LoopbackNameserver');
+  assert.equal(reason('nameserver 127.0.0.1\nnameserver 192.0.2.1\n'), undefined);
+  assert.equal(reason('search lan\n'), undefined);
+});

@@ -112,6 +112,16 @@ function withinLimits(config: DnsConfig, warnings: BuildWarning[]): DnsConfig {
   return { ...config, servers, searches };
 }
 
+/** The stub of systemd-resolved, and what it asks itself. */
+const resolvedStubs: ReadonlySet<string> = new Set(['127.0.0.53', '127.0.0.54']);
+export const resolvedUpstreams = '/run/systemd/resolve/resolv.conf';
+
+/** Whether the file names nobody but the stub of systemd-resolved, which no Pod with a network of its own can reach. */
+export function isResolvedStub(resolvConf: string): boolean {
+  const { servers } = parseResolvConf(resolvConf, []);
+  return servers.length > 0 && servers.every((server) => resolvedStubs.has(server));
+}
+
 /** What is wrong with the node's own resolver file, checked once at start (L-211); undefined when it fits. */
 export function checkResolvConfLimits(node: Pick<NodeFacts, 'resolvConf' | 'clusterDomain'>): BuildWarning | undefined {
   if (node.resolvConf === undefined) return undefined;
@@ -133,6 +143,10 @@ export function checkResolvConfLimits(node: Pick<NodeFacts, 'resolvConf' | 'clus
   }
   if (searches.join(' ').length > maxSearchChars) {
     return { reason, message: `Resolv.conf file contains search line which length is more than allowed ${maxSearchChars} chars!` };
+  }
+  if (servers.length > 0 && servers.every((server) => server.startsWith('127.') || server === '::1')) {
+    const message = `Resolv.conf file names only this machine (${servers.join(', ')}), which Pods with a network of their own cannot ask: set resolvConf to a file that names the servers behind it`;
+    return { reason: 'LoopbackNameserver', message };
   }
   return undefined;
 }
