@@ -2,6 +2,7 @@
 // tried again.
 import type { EventSink } from '../api/events.ts';
 import type { AgentConfig } from '../config/agent-config.ts';
+import { openSslCiphers } from '../config/cipher-suites.ts';
 import type { KubeletApiOptions } from '../server/kubelet/app.ts';
 import { type KubeletListener, KubeletServer, type KubeletServerDeps, type KubeletServerOptions } from '../server/kubelet-server.ts';
 import { raceSignal } from '../std/async.ts';
@@ -67,7 +68,7 @@ export function kubeletServerOptions(config: AgentConfig): KubeletServerOptions 
                 : { kind: 'selfSigned', folder: config.certDir, host: config.nodeName },
             clientCaFile: config.clientCaFile,
             minVersion: config.tlsMinVersion === 'VersionTLS13' ? 'TLSv1.3' : 'TLSv1.2',
-            cipherSuites: config.tlsCipherSuites,
+            cipherSuites: openSslCiphers(config.tlsCipherSuites),
             auth: {
               anonymous: config.anonymousAuth,
               webhook: config.authenticationWebhook,

@@ -2,6 +2,8 @@
 // Names follow KubeletConfiguration where it has the setting; units are in the names. How each one is written in a
 // file or as a flag, and its default, is a row of settings.ts.
 
+import type { CipherSuite } from './cipher-suites.ts';
+
 /** What an unusable source means for the Pods it had given (D1): they stay, or they go as with a kubelet (S-023). */
 export type SourceFaultPolicy = 'keep' | 'follow';
 
@@ -13,7 +15,7 @@ export type CgroupDriver = 'cgroupfs' | 'systemd';
 export type LogFormat = 'text' | 'json';
 export type SwapBehavior = 'NoSwap' | 'LimitedSwap';
 export type MemoryReservationPolicy = 'None' | 'TieredReservation';
-export type TlsVersion = 'VersionTLS12' | 'VersionTLS13';
+export type TlsVersion = 'VersionTLS10' | 'VersionTLS11' | 'VersionTLS12' | 'VersionTLS13';
 export type CredentialVerificationPolicy = 'NeverVerify' | 'NeverVerifyPreloadedImages' | 'NeverVerifyAllowlistedImages' | 'AlwaysVerify';
 /** `auto`: only when no CRI endpoint is configured and none answers at the usual sockets. */
 export type PrivateContainerdMode = 'auto' | 'always' | 'never';
@@ -178,7 +180,7 @@ export interface AgentConfig {
   readonly healthzBindAddress: string;
   readonly tlsCertFile: string | undefined;
   readonly tlsPrivateKeyFile: string | undefined;
-  readonly tlsCipherSuites: readonly string[];
+  readonly tlsCipherSuites: readonly CipherSuite[];
   readonly tlsMinVersion: TlsVersion;
   readonly rotateCertificates: boolean;
   readonly serverTlsBootstrap: boolean;

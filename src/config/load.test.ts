@@ -501,6 +501,10 @@ volumeStatsAggPeriod: 0s
       ['containerRuntimeEndpoint: tcp://x\n', /must be unix:\/\/ and an absolute path$/],
       ['staticPodURL: ftp://x\n', /must be an http:\/\/ or https:\/\/ URL$/],
       ['clusterDNS: [a.b]\n', /must be an IP address$/],
+      [
+        'tlsCipherSuites: [TLS_AES_128_GCM_SHA256, TLS_RSA_WITH_RC4_128_SHA]\n',
+        /tlsCipherSuites: item 1: Unsupported value: "TLS_RSA_WITH_RC4_128_SHA": supported values: "TLS_AES_128_GCM_SHA256", /,
+      ],
       ['memorySwap: {swapBehavior: Unlimited}\n', /Unsupported value: "Unlimited": supported values: "NoSwap", "LimitedSwap"$/],
       ['oomScoreAdj: -1001\n', /must be between -1000 and 1000, inclusive$/],
       ['memoryThrottlingFactor: 0\n', /must be greater than 0 and not greater than 1$/],

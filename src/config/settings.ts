@@ -3,6 +3,7 @@
 import { createHash } from 'node:crypto';
 
 import type { AgentConfig } from './agent-config.ts';
+import { cipherSuiteNames } from './cipher-suites.ts';
 import * as kinds from './kinds.ts';
 
 export interface FlagSpelling {
@@ -791,17 +792,17 @@ const rows: Rows = {
   tlsCipherSuites: {
     kubelet: 'tlsCipherSuites',
     flag: 'tls-cipher-suites',
-    kind: kinds.list(kinds.text),
+    kind: kinds.list(kinds.oneOf(...cipherSuiteNames)),
     default: empty,
     help: 'cipher suites for TLS 1.2',
   },
   tlsMinVersion: {
     kubelet: 'tlsMinVersion',
     flag: '!tls-min-version',
-    kind: kinds.oneOf('VersionTLS12', 'VersionTLS13'),
+    kind: kinds.oneOf('VersionTLS12', 'VersionTLS13', 'VersionTLS11', 'VersionTLS10'),
     default: 'VersionTLS12',
     zeroIsUnset: true,
-    help: 'lowest TLS version',
+    help: 'lowest TLS version; what is older than 1.2 counts as 1.2',
   },
   rotateCertificates: {
     kubelet: 'rotateCertificates',

@@ -1,13 +1,13 @@
 // The kubelet's listeners over real sockets with fake views: what is answered where, and to whom.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, symlink, utimes, writeFile } from 'node:fs/promises';
 import { request as httpRequest } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { type AddressInfo, createServer } from 'node:net';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { connect as tlsConnect } from 'node:tls';
+import { type ConnectionOptions, type TLSSocket, connect as tlsConnect } from 'node:tls';
 import { kubeletServerOptions } from '../../src/agent/kubelet-endpoints.ts';
 import { PrometheusMetrics } from '../../src/agent/metrics.ts';
 import type { AgentConfig } from '../../src/config/agent-config.ts';
@@ -519,7 +519,7 @@ test("S-328: a UID in a path may be the mirror's", async () => {
 /** A server without agent, whose openings and faults are written down. */
 function serverOn(
   dir: string,
-  main: { readonly port: number; readonly clientCaFile?: string },
+  main: Partial<NonNullable<KubeletServerOptions['main']>> & { readonly port: number },
   { told, clock }: { readonly told: string[]; readonly clock: FakeClock },
 ): KubeletServer {
   const at = { address: '127.0.0.1', port: 0 };
@@ -545,6 +545,106 @@ function serverOn(
     },
   );
 }
+
+const speaks = (port: number, client: ConnectionOptions): Promise<string> =>
+  new Promise((resolve) => {
+    const socket = tlsConnect({ host: '127.0.0.1', port, rejectUnauthorized: false, ...client }, () => {
+      resolve(`${socket.getProtocol()} ${socket.getCipher().name}`);
+      socket.destroy();
+    });
+    socket.on('error', () => resolve('refused'));
+  });
+
+const tls12 = (ciphers: string): ConnectionOptions => ({ maxVersion: 'TLSv1.2', ciphers });
+const handshakes: readonly (readonly [config: Partial<AgentConfig>, client: ConnectionOptions, spoken: RegExp])[] = [
+  [{}, tls12('ECDHE-RSA-AES256-GCM-SHA384'), /^TLSv1\.2 ECDHE-RSA-AES256-GCM-SHA384$/],
+  [
+    { tlsCipherSuites: ['TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256'] },
+    tls12('ECDHE-RSA-AES128-GCM-SHA256'),
+    /^TLSv1\.2 ECDHE-RSA-AES128-GCM-SHA256$/,
+  ],
+  [{ tlsCipherSuites: ['TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256'] }, tls12('ECDHE-RSA-AES256-GCM-SHA384'), /^refused$/],
+  [{ tlsCipherSuites: ['TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256'] }, { minVersion: 'TLSv1.3' }, /^TLSv1\.3 /],
+  [
+    { tlsCipherSuites: ['TLS_AES_128_GCM_SHA256'] },
+    { minVersion: 'TLSv1.3', ciphers: 'TLS_CHACHA20_POLY1305_SHA256' },
+    /^TLSv1\.3 TLS_CHACHA20/,
+  ],
+  [{ tlsCipherSuites: ['TLS_AES_128_GCM_SHA256'] }, { maxVersion: 'TLSv1.2' }, /^refused$/],
+  [{ tlsMinVersion: 'VersionTLS13' }, { maxVersion: 'TLSv1.2' }, /^refused$/],
+  [{ tlsMinVersion: 'VersionTLS13' }, { minVersion: 'TLSv1.3' }, /^TLSv1\.3 /],
+  [{ tlsMinVersion: 'VersionTLS10' }, { minVersion: 'TLSv1', maxVersion: 'TLSv1.1' }, /^refused$/],
+  [{ tlsMinVersion: 'VersionTLS10' }, { maxVersion: 'TLSv1.2' }, /^TLSv1\.2 /],
+];
+
+test('H-308: the lowest version and the cipher suites are those of the configuration', async () => {
+  const dir = await mkdtemp('/tmp/klet-');
+  for (const [config, client, spoken] of handshakes) {
+    const { main } = kubeletServerOptions(buildConfig({ ...config, certDir: path.join(dir, 'pki') }));
+    assert.ok(main !== undefined);
+    const server = serverOn(
+      dir,
+      { ...main, clientCaFile: undefined, address: '127.0.0.1', port: 0 },
+      { told: [], clock: new FakeClock(Date.now()) },
+    );
+    await server.start();
+    assert.match(await speaks(server.ports.main, client), spoken, JSON.stringify([config, client]));
+    await server.stop();
+  }
+  await rm(dir, { recursive: true });
+});
+
+test('H-300a, H-305: the given certificate is served; another client CA counts within a minute, a bad one changes nothing', async () => {
+  const dir = await mkdtemp('/tmp/klet-');
+  const issue = (kind: 'ca' | 'server' | 'client', commonName: string, issuer?: ServingCertificate): Promise<ServingCertificate> =>
+    issueCertificate({
+      ...{ kind, commonName, organization: undefined, names: [], issuer, algorithm: 'ecdsa' },
+      ...{ notBefore: Date.now() - 3_600_000, notAfter: Date.now() + 3_600_000 },
+    });
+  const [certFile, keyFile, clientCaFile] = ['tls.crt', 'tls.key', 'ca.crt'].map((name) => path.join(dir, name)) as [
+    string,
+    string,
+    string,
+  ];
+  const given = await issue('server', 'given');
+  await writeFile(certFile, given.certificate);
+  await writeFile(keyFile, given.key);
+  const authorities = [await issue('ca', 'first'), await issue('ca', 'second')];
+  const clients = await Promise.all(authorities.map((authority) => issue('client', 'bob', authority)));
+  const clock = new FakeClock(Date.now());
+  const write = async (text: string): Promise<void> => {
+    await writeFile(clientCaFile, text);
+    await utimes(clientCaFile, clock.now() / 1000, clock.now() / 1000);
+  };
+  await write(authorities[0]?.certificate ?? '');
+  const server = serverOn(dir, { port: 0, clientCaFile, certificate: { kind: 'files', certFile, keyFile } }, { told: [], clock });
+  await server.start();
+  const ask = (client: ServingCertificate | undefined): Promise<readonly [number | undefined, string]> =>
+    new Promise((resolve, reject) => {
+      const { certificate: cert, key } = client ?? {};
+      const options = { host: '127.0.0.1', port: server.ports.main, path: '/healthz', rejectUnauthorized: false, agent: false, cert, key };
+      httpsRequest(options, (response) => {
+        const { CN } = (response.socket as TLSSocket).getPeerCertificate().subject;
+        response.resume().on('end', () => resolve([response.statusCode, String(CN)]));
+      })
+        .on('error', reject)
+        .end();
+    });
+  const both = async (): Promise<readonly unknown[]> => [(await ask(clients[0]))[0], (await ask(clients[1]))[0]];
+  assert.deepEqual(await ask(clients[0]), [200, 'given']);
+  assert.deepEqual(await both(), [200, 401]);
+  await write('garbage');
+  await clock.advance(60_000);
+  assert.deepEqual(await both(), [200, 401], 'the old one stays');
+  await write(authorities[1]?.certificate ?? '');
+  await clock.advance(60_000);
+  for (let tries = 0; String(await both()) !== '401,200'; tries++) assert.ok(tries < 100);
+  await write(authorities.map(({ certificate }) => certificate).join(''));
+  await clock.advance(60_000);
+  for (let tries = 0; String(await both()) !== '200,200'; tries++) assert.ok(tries < 100);
+  await server.stop();
+  await rm(dir, { recursive: true });
+});
 
 test('H-264: one place that is taken closes none of the others, and is taken when it is free', async () => {
   const dir = await mkdtemp('/tmp/klet-');
