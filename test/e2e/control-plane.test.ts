@@ -1,10 +1,11 @@
 // A control plane of static Pods as kubeadm 1.33 writes them (test/e2e/control-plane), read by the agent without a change.
 // The agent has network, /etc, /var/lib, /usr/libexec and /usr/local/share of its own, so ports and paths are those of a
-// real node and nothing of this machine is touched. etcd is real, Debian's 3.4; as that knows no /livez and /readyz yet,
-// its probes ask /health, as kubeadm had it up to 1.30. What answers for the other three is openssl with their ports.
+// real node and nothing of this machine is touched. etcd is real: the one of KUBEBUILDER_ASSETS, else Debian's 3.4; as that
+// knows no /livez and /readyz yet, its probes ask /health, as kubeadm had it up to 1.30. kube-apiserver is the one of
+// KUBEBUILDER_ASSETS where that is set. What answers for the others is openssl with their ports.
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
-import { generateKeyPairSync } from 'node:crypto';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { createPublicKey, generateKeyPairSync } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
@@ -12,12 +13,15 @@ import { after, before, describe, it } from 'node:test';
 import type { Pod } from '../../src/api/gen/kubernetes.ts';
 import { type LayerEntry, ociArchitecture, writeImageArchive } from '../../src/image/oci-archive.ts';
 import { listProcesses } from '../../src/runtime/containerd/process-table.ts';
-import { issueCertificate } from '../../src/server/issue-certificate.ts';
+import { type CertificateRequest, issueCertificate } from '../../src/server/issue-certificate.ts';
 import { systemClock } from '../../src/std/clock.ts';
 import { whyNoContainerd } from '../support/containerd.ts';
 import { cgroupOf, checkout, eventually, TestAgent, uidOf } from '../support/test-agent.ts';
 
-const etcd = path.join(checkout, '.cache', 'programs', 'etcd-server', 'usr', 'bin', 'etcd');
+const assets = process.env['KUBEBUILDER_ASSETS'] ?? '';
+const asset = (name: string): string | undefined => [path.join(assets, name)].find((file) => assets !== '' && existsSync(file));
+const etcd = asset('etcd') ?? path.join(checkout, '.cache', 'programs', 'etcd-server', 'usr', 'bin', 'etcd');
+const apiserver = asset('kube-apiserver');
 const openssl = '/usr/bin/openssl';
 const manifests = path.join(import.meta.dirname, 'control-plane');
 const address = '192.168.7.10';
@@ -34,7 +38,8 @@ function whyNot(): string | false {
 
 /** A program with the libraries it is linked to, each at its own place. */
 function programEntries(name: string, program: string): readonly LayerEntry[] {
-  const listed = execFileSync('ldd', [program], { encoding: 'utf8' });
+  // Go's programs may need no library: then it fails.
+  const { stdout: listed } = spawnSync('ldd', [program], { encoding: 'utf8' });
   const libraries = [...listed.matchAll(/(\/\S+) \(0x/g)].map((match) => match[1] ?? '');
   const files = new Map([[name, program], ...libraries.map((library): [string, string] => [library.slice(1), library])]);
   const folders = new Set<string>();
@@ -94,12 +99,30 @@ async function writePki(etc: string): Promise<void> {
     writeFileSync(path.join(pki, 'etcd', `${name}.crt`), made.certificate);
     writeFileSync(path.join(pki, 'etcd', `${name}.key`), made.key, { mode: 0o600 });
   }
+  const write = async (name: string, request: Partial<CertificateRequest>): Promise<void> => {
+    const made = await issueCertificate({ ...common, kind: 'client', commonName: name, names: [], issuer: undefined, ...request });
+    writeFileSync(path.join(pki, `${name}.crt`), made.certificate);
+    writeFileSync(path.join(pki, `${name}.key`), made.key, { mode: 0o600 });
+  };
+  const authority = async (name: string) => {
+    await write(name, { kind: 'ca' });
+    const read = (end: string): string => readFileSync(path.join(pki, `${name}.${end}`), 'utf8');
+    return { certificate: read('crt'), key: read('key') };
+  };
+  const kubernetes = await authority('ca');
+  const frontProxy = await authority('front-proxy-ca');
+  const names = ['edge1', 'kubernetes', 'kubernetes.default', 'localhost', address, '10.96.0.1', '127.0.0.1'];
+  await write('apiserver', { kind: 'server', names, issuer: kubernetes });
+  await write('apiserver-kubelet-client', { organization: 'system:masters', issuer: kubernetes });
+  await write('apiserver-etcd-client', { issuer: ca });
+  await write('front-proxy-client', { issuer: frontProxy });
   const { privateKey } = generateKeyPairSync('rsa', {
     modulusLength: 2048,
     privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
     publicKeyEncoding: { type: 'spki', format: 'pem' },
   });
   writeFileSync(path.join(pki, 'sa.key'), privateKey, { mode: 0o600 });
+  writeFileSync(path.join(pki, 'sa.pub'), createPublicKey(privateKey).export({ type: 'spki', format: 'pem' }));
 }
 
 /** A node of its own for the command that follows: `sh -c <script> <folder> <command>…`. */
@@ -123,17 +146,27 @@ describe('a control plane of static Pods', { skip: whyNot() }, () => {
     launcher: ['unshare', '--mount', '--net', '--propagation', 'shared', 'sh', '-c', nodeOfItsOwn, node],
     archives: async () => ({
       'etcd.tar': await archive('registry.k8s.io/etcd:3.5.21-0', programEntries('bin/etcd', etcd)),
-      'kube-apiserver.tar': await standIn('kube-apiserver', 6443),
+      'kube-apiserver.tar':
+        apiserver === undefined
+          ? await standIn('kube-apiserver', 6443)
+          : await archive('registry.k8s.io/kube-apiserver:v1.33.3', programEntries('bin/kube-apiserver', apiserver)),
       'kube-controller-manager.tar': await standIn('kube-controller-manager', 10257),
       'kube-scheduler.tar': await standIn('kube-scheduler', 10259),
     }),
   });
+  /** As kubeadm writes it: an etcd that knows them is asked /livez and /readyz. */
+  const manifest = (name: string): string => {
+    const text = readFileSync(path.join(manifests, `${name}.yaml`), 'utf8');
+    return asset('etcd') === undefined
+      ? text
+      : text.replace(/\/health\?exclude\S+/, '/livez').replace(/\/health\?serializable\S+/, '/readyz');
+  };
   const names = readdirSync(manifests).map((file) => path.basename(file, '.yaml'));
 
   before(async () => {
     await writePki(path.join(node, 'upper', 'etc'));
     await agent.configure();
-    for (const name of names) agent.put(`${name}.yaml`, readFileSync(path.join(manifests, `${name}.yaml`)));
+    for (const name of names) agent.put(`${name}.yaml`, manifest(name));
     await agent.start();
   });
   after(async () => {
@@ -156,13 +189,25 @@ describe('a control plane of static Pods', { skip: whyNot() }, () => {
     const isReady = (pod: Pod): boolean =>
       pod.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True') === true;
     for (const name of names) {
-      const pod = await agent.until(name, 'is ready', isReady, 60);
+      const pod = await agent.until(name, 'is ready', isReady, 120);
       assert.equal(pod.metadata?.namespace, 'kube-system');
       assert.equal(pod.spec?.priority, 2_000_001_000);
       const [container] = pod.status?.containerStatuses ?? [];
       assert.deepEqual([container?.restartCount, container?.started, container?.ready], [0, true, true], name);
       assert.equal(pod.status?.podIP, address, name);
     }
+  });
+
+  it('the API server of the manifests answers, from etcd', {
+    skip: apiserver === undefined ? 'KUBEBUILDER_ASSETS is not set' : false,
+  }, async () => {
+    const ask = `
+      const { readFileSync } = require('node:fs');
+      const pki = (name) => readFileSync('/etc/kubernetes/pki/' + name);
+      const tls = { ca: pki('ca.crt'), cert: pki('apiserver-kubelet-client.crt'), key: pki('apiserver-kubelet-client.key') };
+      require('node:https').get('https://${address}:6443/api/v1/namespaces/kube-system', tls, (answer) => answer.pipe(process.stdout));`;
+    const namespace = JSON.parse(await agent.beside(process.execPath, '-e', ask)) as { readonly metadata?: { readonly name?: string } };
+    assert.equal(namespace.metadata?.name, 'kube-system');
   });
 
   it('etcd keeps its data on the node', async () => {
