@@ -134,6 +134,8 @@ function manifestsView(sources: Sources, workers: Pick<PodWorkers, 'whyNotBegun'
       });
     },
     sources: () =>
-      podConfig.sources().map(({ source, fault, readAt }) => ({ source, location: sources.locationOf(source), readAt, fault })),
+      podConfig
+        .sources()
+        .map(({ source, fault, unwatched, readAt }) => ({ source, location: sources.locationOf(source), readAt, fault, unwatched })),
   };
 }

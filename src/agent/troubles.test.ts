@@ -96,6 +96,13 @@ const rows: readonly {
     advises: /go on as they were last read/,
   },
   {
+    what: 'a folder that cannot be watched',
+    given: ({ views }) => views.manifests.places.push({ source: 'file', location: '/m', readAt: 0, unwatched: 'EMFILE' }),
+    troubles: ['warning sources unwatched /m'],
+    says: /EMFILE/,
+    advises: /fs\.inotify\.max_user_instances/,
+  },
+  {
     what: 'a rejected manifest, each problem at its place',
     given: ({ views }) =>
       views.manifests.list.push({

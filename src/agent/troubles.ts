@@ -169,10 +169,16 @@ function pressureTroubles({ memory, disk, pid }: Pressure): readonly Trouble[] {
 }
 
 function manifestTroubles(view: ManifestsView): readonly Trouble[] {
-  const sources = view.sources().flatMap(({ location, fault }): readonly Trouble[] => {
-    if (fault === undefined) return [];
-    const advice = 'its Pods go on as they were last read; make it readable again';
-    return [{ severity: 'error', area: 'sources', cause: 'unreadable', object: location, message: fault, advice }];
+  const sources = view.sources().flatMap(({ location, fault, unwatched }): readonly Trouble[] => {
+    const of = { area: 'sources', object: location } as const;
+    if (fault !== undefined) {
+      const advice = 'its Pods go on as they were last read; make it readable again';
+      return [{ ...of, severity: 'error', cause: 'unreadable', message: fault, advice }];
+    }
+    if (unwatched === undefined) return [];
+    const advice =
+      'changes are only seen by the rescan (fileCheckFrequency); EMFILE and ENOSPC: raise fs.inotify.max_user_instances and max_user_watches';
+    return [{ ...of, severity: 'warning', cause: 'unwatched', message: `it cannot be watched: ${unwatched}`, advice }];
   });
   const manifests = view.manifests().flatMap(({ path, index, verdict }): readonly Trouble[] => {
     const object = index === undefined ? path : `${path}[${index}]`;

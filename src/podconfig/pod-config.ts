@@ -16,6 +16,8 @@ export interface SourceState {
   /** Something is known of it (S-233). */
   readonly isSeen: boolean;
   readonly fault: string | undefined;
+  /** Why changes are only found by the rescan. */
+  readonly unwatched: string | undefined;
   /** When it last said something new; undefined: never. */
   readonly readAt: Instant | undefined;
 }
@@ -105,7 +107,8 @@ export class PodConfig {
   sources(): readonly SourceState[] {
     return this.#options.sources.map((source) => {
       const snapshot = this.#snapshots.get(source);
-      return { source, isSeen: this.#seen.has(source), fault: snapshot?.fault, readAt: snapshot?.readAt };
+      const { fault, unwatched, readAt } = snapshot ?? {};
+      return { source, isSeen: this.#seen.has(source), fault, unwatched, readAt };
     });
   }
 

@@ -306,6 +306,8 @@ export interface SourceStatus {
   /** When it was last read; undefined before the first time. */
   readonly readAt: Instant | undefined;
   readonly fault?: string | undefined;
+  /** Why changes are only found by the rescan. */
+  readonly unwatched?: string | undefined;
 }
 
 /** What is wrong now. */

@@ -211,6 +211,26 @@ describe('the folder source', { timeout: 60_000 }, () => {
     assert.equal((await follower.untilPods()).fault, undefined);
   });
 
+  it('D5: a folder that cannot be watched is told, the rescan finds what changes, and the watch comes when it can', async () => {
+    let isExhausted = true;
+    const warnings: string[] = [];
+    const fileSystem: FileSystem = {
+      ...realFileSystem,
+      watch: (path, onEvent, onEnd) => {
+        if (isExhausted && path === folder) throw new Error('EMFILE');
+        return realFileSystem.watch(path, onEvent, onEnd);
+      },
+    };
+    const log = { ...silentLogger, warn: (message: string) => void warnings.push(message) };
+    const follower = follow({ fileCheckFrequencyMs: 20 }, { fileSystem, log });
+    assert.equal((await follower.next()).unwatched, 'EMFILE');
+    writeFileSync(file('a.yaml'), 'one');
+    await follower.untilPods('one');
+    isExhausted = false;
+    await follower.until((s) => s.unwatched === undefined);
+    assert.equal(warnings.length, 1);
+  });
+
   it('C-005, C-008, S-004, S-021, S-052: the target of a link is found by the rescan', async () => {
     symlinkSync(join(root, 'target'), file('link.yaml'));
     const follower = follow({ fileCheckFrequencyMs: 20 });

@@ -93,6 +93,7 @@ export class FileSource implements PodSource {
   /** Files that were deleted and made anew with the same contents: their Pods are to be seen gone once. */
   readonly #madeAnew = new Set<string>();
   #fault: string | undefined;
+  #unwatched: string | undefined;
   /** What the path was when it was last read well. */
   #root: { readonly kind: 'directory' | 'file'; readonly inode: string } | undefined;
   /** Something is known: the path was read, in this life or an earlier one. */
@@ -127,6 +128,7 @@ export class FileSource implements PodSource {
       let rescanAt = startedAt;
       while (!signal.aborted) {
         const isWatched = await watches.attach();
+        this.#unwatched = watches.fault;
         // Further away than it was ever set: the clock was set back.
         const isRescan = clock.now() >= rescanAt || rescanAt - clock.now() > this.#options.fileCheckFrequencyMs;
         if (isRescan) rescanAt = clock.now() + this.#options.fileCheckFrequencyMs;
@@ -491,6 +493,7 @@ export class FileSource implements PodSource {
       shadowed,
       manifests: reports,
       fault: this.#fault,
+      ...(this.#unwatched === undefined ? {} : { unwatched: this.#unwatched }),
       ...(this.#hasSpoken ? {} : { unread: true as const }),
       readAt: now,
     };
@@ -606,6 +609,7 @@ function isSame(a: SourceSnapshot, b: SourceSnapshot): boolean {
     some.length === others.length && some.every((pod, i) => pod === others[i]);
   return (
     a.fault === b.fault &&
+    a.unwatched === b.unwatched &&
     areSame(a.pods, b.pods) &&
     areSame(a.shadowed, b.shadowed) &&
     JSON.stringify(a.manifests) === JSON.stringify(b.manifests)

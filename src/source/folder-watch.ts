@@ -25,7 +25,8 @@ export class FolderWatches {
   readonly #log: Logger;
   readonly #onEvent: (path: string | undefined, event: 'changed' | 'renamed') => void;
   readonly #attached = new Map<string, Attached>();
-  #hasComplained = false;
+  /** Why the folder with the manifests, or the one above it, cannot be watched. */
+  #fault: string | undefined;
 
   constructor(
     options: { readonly path: string; readonly onEvent: (path: string | undefined, event: 'changed' | 'renamed') => void },
@@ -35,6 +36,11 @@ export class FolderWatches {
     this.#onEvent = options.onEvent;
     this.#fileSystem = deps.fileSystem;
     this.#log = deps.log;
+  }
+
+  /** Why changes are not told; undefined when they are. */
+  get fault(): string | undefined {
+    return this.#fault;
   }
 
   /**
@@ -48,11 +54,15 @@ export class FolderWatches {
       watch.close();
       this.#attached.delete(folder);
     }
+    const before = this.#fault;
+    this.#fault = undefined;
     let wasWatched = false;
     for (const one of wanted) {
       const stayed = await this.#attachOne(one);
       if (one === wanted[0]) wasWatched = stayed;
     }
+    if (before === undefined && this.#fault !== undefined)
+      this.#log.warn('Cannot watch a manifest folder: changes are only seen by the rescan', { path: this.#path, err: this.#fault });
     return wasWatched;
   }
 
@@ -96,13 +106,9 @@ export class FolderWatches {
       );
       // Should the folder be exchanged right now, the identity does not fit at the next look, and the watch is put anew.
       this.#attached.set(folder, { identity, watch });
-      this.#hasComplained = false;
       return false;
     } catch (error) {
-      if (!this.#hasComplained && systemCode(error) !== 'ENOENT') {
-        this.#hasComplained = true;
-        this.#log.warn('Cannot watch a manifest folder: changes are only seen by the rescan', { path: folder, err: messageOf(error) });
-      }
+      if (systemCode(error) !== 'ENOENT') this.#fault ??= messageOf(error);
       return false;
     }
   }

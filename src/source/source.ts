@@ -35,6 +35,8 @@ export interface SourceSnapshot {
   readonly manifests: readonly ManifestReport[];
   /** Why the source as a whole could not be read (folder missing, URL failing); its last good Pods are kept (D1). */
   readonly fault?: string | undefined;
+  /** Why changes are only found by the rescan. */
+  readonly unwatched?: string | undefined;
   /** Nothing at all is known of this source yet: it does not count as seen (S-233). */
   readonly unread?: true | undefined;
   readonly readAt: Instant;
