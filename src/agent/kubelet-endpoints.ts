@@ -1,5 +1,6 @@
 // The kubelet's ports for as long as the agent runs. One that is taken stops nothing, the others neither: it is told, and
 // tried again.
+import path from 'node:path';
 import type { EventSink } from '../api/events.ts';
 import type { AgentConfig } from '../config/agent-config.ts';
 import { openSslCiphers } from '../config/cipher-suites.ts';
@@ -92,5 +93,6 @@ export function kubeletApiOptions(config: AgentConfig): Omit<KubeletApiOptions, 
     enableSystemLogHandler: config.enableSystemLogHandler,
     enableDebugFlagsHandler: config.enableDebugFlagsHandler,
     systemLogDir: '/var/log',
+    checkpointsDir: path.join(config.rootDir, 'checkpoints'),
   };
 }

@@ -20,6 +20,7 @@ export function runtimeView(runtime: Runtime): RuntimeView {
       const newest = [...sandboxes].sort((a, b) => b.attempt - a.attempt || b.createdAt - a.createdAt).find((s) => s.state === 'ready');
       return newest === undefined ? undefined : await runtime.portForward({ sandboxId: newest.id, ports }, options);
     },
+    checkpoint: (request, options) => runtime.checkpointContainer(request, options),
     async run(request, options) {
       const { stdout, stderr, exitCode } = await runtime.execSync({ ...request, timeoutSeconds: runTimeoutSeconds }, options);
       return { output: Buffer.concat([stdout, stderr]), exitCode };

@@ -88,6 +88,7 @@ export function withMetrics(runtime: Runtime, deps: { readonly metrics: Metrics;
     containerStatus: (id, o) => measure('container_status', () => runtime.containerStatus(id, o)),
     updateContainerResources: (r, o) => measure('update_container', () => runtime.updateContainerResources(r, o)),
     reopenContainerLog: (id, o) => measure('reopen_container_log', () => runtime.reopenContainerLog(id, o)),
+    checkpointContainer: (r, o) => measure('checkpoint_container', () => runtime.checkpointContainer(r, o)),
     execSync: (r, o) => measure('exec_sync', () => runtime.execSync(r, o)),
     exec: (r, o) => measure('exec', () => runtime.exec(r, o)),
     attach: (r, o) => measure('attach', () => runtime.attach(r, o)),

@@ -161,6 +161,14 @@ export interface Runtime {
     options: CallOptions,
   ): Promise<void>;
   reopenContainerLog(containerId: string, options: CallOptions): Promise<void>;
+  /**
+   * Writes the state of a running container to the file `location`. `timeoutSeconds` 0 leaves it to the runtime. A
+   * RuntimeError `unimplemented` where the runtime has no checkpoints.
+   */
+  checkpointContainer(
+    request: { readonly containerId: string; readonly location: string; readonly timeoutSeconds: number },
+    options: CallOptions,
+  ): Promise<void>;
 
   /** `timeoutSeconds` 0 means no limit. A command that runs out of time is a RuntimeError `deadline-exceeded`. */
   execSync(

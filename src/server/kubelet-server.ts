@@ -51,6 +51,7 @@ export interface KubeletServerOptions {
   readonly enableDebugFlagsHandler: boolean;
   /** `/var/log`. */
   readonly systemLogDir: string;
+  readonly checkpointsDir: string;
 }
 
 export interface KubeletServerDeps {

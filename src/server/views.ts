@@ -70,6 +70,11 @@ export interface RuntimeView {
     request: { readonly podUid: string; readonly ports: readonly number[] },
     options: ViewCallOptions,
   ): Promise<string | undefined>;
+  /** Writes the container's state to the file. Throws a RuntimeError, `unimplemented` where the runtime cannot do that. */
+  checkpoint(
+    request: { readonly containerId: string; readonly location: string; readonly timeoutSeconds: number },
+    options: ViewCallOptions,
+  ): Promise<void>;
   /** Output and error output, as they came, and the exit code. */
   run(
     request: { readonly containerId: string; readonly command: readonly string[] },

@@ -188,10 +188,14 @@ describe("the kubelet's ports of the whole agent", { skip: whyNoContainerd() }, 
     const client = pairs.get('a client of the CA');
     assert.equal((await call(main, 'POST', '/run/default/web-edge1/c?cmd=echo%20hi', client)).text, 'hi\n');
     const checkpoint = await call(main, 'POST', '/checkpoint/default/web-edge1/c', client);
-    assert.deepEqual(checkpoint, {
-      code: 500,
-      text: 'checkpointing of default/web-edge1/c failed (checkpoints are not supported by this agent)',
-    });
+    // Where the runtime can, and criu is there, it is made.
+    if (checkpoint.code === 200)
+      assert.match(checkpoint.text, /^\{"items":\["\/.*\/checkpoints\/checkpoint-web-edge1_default-c-.*\.tar"\]\}$/);
+    else
+      assert.match(
+        checkpoint.text,
+        /^checkpointing of default\/web-edge1\/c failed \((the container runtime cannot make checkpoints|.*criu.*)\)$/s,
+      );
     assert.match((await get('/statusz')).text, /^kubelet statusz\n[\s\S]*Binary version=v1\./);
     assert.match((await get('/flagz')).text, new RegExp(`\\nport=${main}\\n`));
     assert.equal((await get('/debug/flags/v')).code, 406);

@@ -1,7 +1,7 @@
 // The kubelet's listeners over real sockets with fake views: what is answered where, and to whom.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { mkdir, mkdtemp, readFile, rm, symlink, utimes, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import { request as httpRequest } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { type AddressInfo, createServer } from 'node:net';
@@ -15,6 +15,7 @@ import { issueCertificate } from '../../src/server/issue-certificate.ts';
 import { KubeletServer, type KubeletServerOptions } from '../../src/server/kubelet-server.ts';
 import type { ReviewView, ServingCertificate, ServingCertificateView } from '../../src/server/views.ts';
 import { systemClock } from '../../src/std/clock.ts';
+import { RuntimeError } from '../../src/std/errors.ts';
 import { silentLogger } from '../../src/std/log.ts';
 import { buildConfig } from '../support/agent-config.ts';
 import { FakeClock } from '../support/fake-clock.ts';
@@ -110,6 +111,7 @@ async function world(
       enableSystemLogHandler: true,
       enableDebugFlagsHandler: true,
       systemLogDir: path.join(dir, 'log'),
+      checkpointsDir: path.join(dir, 'checkpoints'),
     },
     {
       ...views,
@@ -254,10 +256,27 @@ describe('the kubelet server', () => {
     assert.equal((await w.main('/run/default/web-node1/other/c?cmd=id', { method: 'POST' })).text, 'pod not found');
     assert.equal((await w.main('/run/default/web-node1/c?cmd=id')).code, 405);
     assert.deepEqual((await w.main('/checkpoint/default/nope/c', { method: 'POST' })).text, 'pod does not exist');
-    assert.match(
-      (await w.main('/checkpoint/default/web-node1/c', { method: 'POST' })).text,
-      /^checkpointing of default\/web-node1\/c failed/,
-    );
+  });
+
+  test('H-279a: the runtime makes a checkpoint, or it is said why not', async () => {
+    const checkpoint = (query = '') => w.main(`/checkpoint/default/web-node1/c${query}`, { method: 'POST' });
+    const made = await checkpoint('?timeout=7');
+    const { items } = JSON.parse(made.text);
+    assert.match(items[0], new RegExp(`^${w.dir}/checkpoints/checkpoint-web-node1_default-c-\\d{4}-\\d\\d-\\d\\dT[\\d:.]+Z\\.tar$`));
+    assert.deepEqual(w.views.runtime.calls.at(-1), {
+      call: 'checkpoint',
+      request: { containerId: 'c-id', location: items[0], timeoutSeconds: 7 },
+    });
+    assert.equal((await stat(path.join(w.dir, 'checkpoints'))).mode & 0o777, 0o700);
+    for (const [failure, why] of [
+      [new RuntimeError('unimplemented', 'unknown method'), 'the container runtime cannot make checkpoints'],
+      [new RuntimeError('unknown', 'criu is missing'), 'criu is missing'],
+    ] as const) {
+      w.views.runtime.checkpointFailure = failure;
+      const refused = await checkpoint();
+      assert.deepEqual([refused.code, refused.text], [500, `checkpointing of default/web-node1/c failed (${why})`]);
+    }
+    assert.match((await checkpoint('?timeout=soon')).text, /failed \(the timeout "soon" is not a number of seconds\)$/);
   });
 
   test('H-279b: files under the log folder, and nothing else', async () => {
@@ -533,7 +552,13 @@ function serverOn(
       },
       readOnly: at,
       healthz: at,
-      ...{ enableDebuggingHandlers: true, enableSystemLogHandler: true, enableDebugFlagsHandler: true, systemLogDir: dir },
+      ...{
+        enableDebuggingHandlers: true,
+        enableSystemLogHandler: true,
+        enableDebugFlagsHandler: true,
+        systemLogDir: dir,
+        checkpointsDir: dir,
+      },
     },
     {
       ...fakeViews([podOf()]),

@@ -382,6 +382,13 @@ export class FakeRuntime implements Runtime {
     });
   }
 
+  checkpointContainer(request: { readonly containerId: string; readonly location: string }, options: CallOptions): Promise<void> {
+    return this.#call('checkpointContainer', [this.#containerName(request.containerId)], options, () => {
+      this.#running(request.containerId);
+      throw new RuntimeError('unimplemented', 'no checkpoints', { retry: 'never' });
+    });
+  }
+
   // ---- Exec and streams -------------------------------------------------------------------------------------------
 
   execSync(

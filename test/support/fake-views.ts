@@ -20,6 +20,7 @@ import type {
   VolumeUsage,
 } from '../../src/server/views.ts';
 import { systemClock, toRfc3339 } from '../../src/std/clock.ts';
+import type { RuntimeError } from '../../src/std/errors.ts';
 
 export class FakeFeed<T> implements Feed<T> {
   #items: readonly T[];
@@ -195,6 +196,7 @@ export function eventOf(pod: Pod, reason: string, overrides: Partial<Event> = {}
 export class FakeRuntimeView implements RuntimeView {
   readonly containers = new Map<string, ContainerInstance>();
   readonly calls: { readonly call: string; readonly request: unknown }[] = [];
+  checkpointFailure: RuntimeError | undefined;
   streamUrl = 'http://127.0.0.1:1/none';
 
   async container(id: string): Promise<ContainerInstance | undefined> {
@@ -214,6 +216,11 @@ export class FakeRuntimeView implements RuntimeView {
   async portForward(request: Parameters<RuntimeView['portForward']>[0]): Promise<string | undefined> {
     this.calls.push({ call: 'portForward', request });
     return this.streamUrl;
+  }
+
+  async checkpoint(request: Parameters<RuntimeView['checkpoint']>[0]): Promise<void> {
+    this.calls.push({ call: 'checkpoint', request });
+    if (this.checkpointFailure !== undefined) throw this.checkpointFailure;
   }
 
   async run(request: Parameters<RuntimeView['run']>[0]): ReturnType<RuntimeView['run']> {

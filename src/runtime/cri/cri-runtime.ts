@@ -256,6 +256,16 @@ export class CriRuntime implements Runtime {
     await this.#call('ReopenContainerLog', this.#timeoutMs, options, (o) => this.#client.reopenContainerLog({ containerId }, o));
   }
 
+  async checkpointContainer(
+    request: { readonly containerId: string; readonly location: string; readonly timeoutSeconds: number },
+    options: CallOptions,
+  ): Promise<void> {
+    const { containerId, location, timeoutSeconds } = request;
+    const message = { containerId, location, timeout: BigInt(timeoutSeconds) };
+    const deadlineMs = this.#timeoutMs + timeoutSeconds * 1000;
+    await this.#call('CheckpointContainer', deadlineMs, options, (o) => this.#client.checkpointContainer(message, o));
+  }
+
   // ---- Exec and streams -------------------------------------------------------------------------------------------
 
   async execSync(

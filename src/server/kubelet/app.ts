@@ -1,11 +1,13 @@
 // The kubelet's own endpoints (sections 3.2 and 3.3) as one function from request to response; exec, attach and
 // port-forward are upgrades: see streams.ts. One instance serves a listener: the main one, the read-only one, or the
 // health one.
+import { mkdir } from 'node:fs/promises';
+import path from 'node:path';
 import { type Context, type Handler, Hono } from 'hono';
 import type { Pod } from '../../api/pod.ts';
 import { type Clock, type Instant, toRfc3339 } from '../../std/clock.ts';
 import { formatDuration } from '../../std/duration.ts';
-import { messageOf } from '../../std/errors.ts';
+import { messageOf, RuntimeError } from '../../std/errors.ts';
 import type { Logger } from '../../std/log.ts';
 import type { Counter, Gauge, Histogram, Metrics } from '../../std/metrics.ts';
 import { readBody } from '../body.ts';
@@ -41,6 +43,8 @@ export interface KubeletApiOptions {
   readonly enableDebugFlagsHandler: boolean;
   /** Served under /logs/. */
   readonly systemLogDir: string;
+  /** Made when the first checkpoint is. */
+  readonly checkpointsDir: string;
 }
 
 export interface KubeletBuild {
@@ -196,7 +200,7 @@ export class KubeletApi {
     this.#on(['GET', 'POST'], [...streams, '/portForward/:namespace/:pod', '/portForward/:namespace/:pod/:uid'], () =>
       text('Upgrade request required\n', 400),
     );
-    this.#on(['POST'], ['/checkpoint/:namespace/:pod/:container'], (c) => this.#checkpoint(target(c)));
+    this.#on(['POST'], ['/checkpoint/:namespace/:pod/:container'], (c) => this.#checkpoint(new URL(c.req.url).searchParams, target(c)));
     this.#on(['GET'], ['/stats'], () => movedTo('/stats/'));
     this.#on(['GET', 'POST'], ['/stats/summary'], (c) => this.#summary(c.req.query('only_cpu_and_memory') === 'true'));
   }
@@ -293,13 +297,34 @@ export class KubeletApi {
     return new Response(new Uint8Array(result.output), { status: 200, headers: { 'Content-Type': 'application/json' } });
   }
 
-  /** The CRI port has no checkpoints: said as the kubelet says a failure of one (H-279a). */
-  #checkpoint({ namespace, pod: name, container }: RunTarget): Response {
+  /** H-279a: the runtime makes it, if it can. */
+  async #checkpoint(query: URLSearchParams, target: RunTarget): Promise<Response> {
+    const { namespace, pod: name, container } = target;
     const pod = this.#pod(namespace, name);
     if (pod === undefined) return text('pod does not exist', 404);
     const names = [...(pod.spec.initContainers ?? []), ...pod.spec.containers].map((c) => c.name);
     if (!names.includes(container)) return text(`container ${container} does not exist`, 404);
-    return text(`checkpointing of ${namespace}/${name}/${container} failed (checkpoints are not supported by this agent)`, 500);
+    const failed = (why: string): Response => text(`checkpointing of ${namespace}/${name}/${container} failed (${why})`, 500);
+    const timeout = query.get('timeout') ?? '0';
+    if (!/^\d{1,9}$/.test(timeout)) return failed(`the timeout ${JSON.stringify(timeout)} is not a number of seconds`);
+    const found = findRunning(this.#deps.pods, target, sameUid);
+    if (!found.ok) return failed('the container is not running');
+    const { clock, runtime, signal, log } = this.#deps;
+    const { checkpointsDir } = this.#options;
+    const location = path.join(checkpointsDir, `checkpoint-${name}_${namespace}-${container}-${toRfc3339(clock.now())}.tar`);
+    try {
+      // It holds the container's memory, and with it its secrets.
+      await mkdir(checkpointsDir, { recursive: true, mode: 0o700 });
+      const request = { containerId: found.containerId, location, timeoutSeconds: Number(timeout) };
+      await runtime.checkpoint(request, { signal });
+    } catch (error) {
+      signal.throwIfAborted();
+      log.warn('no checkpoint was made', { pod: `${namespace}/${name}`, container, error: messageOf(error) });
+      const isUnknown = error instanceof RuntimeError && error.code === 'unimplemented';
+      return failed(isUnknown ? 'the container runtime cannot make checkpoints' : messageOf(error));
+    }
+    log.info('a checkpoint was made', { pod: `${namespace}/${name}`, container, path: location });
+    return Response.json({ items: [location] });
   }
 
   async #systemLog(encoded: string): Promise<Response> {

@@ -14,7 +14,7 @@ export const protobufFileName = "runtime.proto";
 
 /**
  * The Container Runtime Interface, v1: what pinpod says to containerd, CRI-O and cri-dockerd over a unix socket.
- * Written from the wire contract in spec 02, section 4.13; messages for Windows, the streamed lists, checkpoints and
+ * Written from the wire contract in spec 02, section 4.13; messages for Windows, the streamed lists and
  * metrics are left out, numbers of left-out fields reserved. Times are nanoseconds since the Unix epoch, timeouts are
  * whole seconds (L-278).
  */
@@ -1122,6 +1122,15 @@ export interface SwapUsage {
   readonly timestamp: bigint;
   readonly swapAvailableBytes: UInt64Value | undefined;
   readonly swapUsageBytes: UInt64Value | undefined;
+}
+
+export interface CheckpointContainerRequest {
+  readonly containerId: string;
+  readonly location: string;
+  readonly timeout: bigint;
+}
+
+export interface CheckpointContainerResponse {
 }
 
 export interface ReopenContainerLogRequest {
@@ -13252,6 +13261,131 @@ export const SwapUsage: MessageFns<SwapUsage> = {
   },
 };
 
+function createBaseCheckpointContainerRequest(): CheckpointContainerRequest {
+  return { containerId: "", location: "", timeout: 0n };
+}
+
+export const CheckpointContainerRequest: MessageFns<CheckpointContainerRequest> = {
+  encode(message: CheckpointContainerRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.containerId !== "") {
+      writer.uint32(10).string(message.containerId);
+    }
+    if (message.location !== "") {
+      writer.uint32(18).string(message.location);
+    }
+    if (message.timeout !== 0n) {
+      if (BigInt.asIntN(64, message.timeout) !== message.timeout) {
+        throw new globalThis.Error("value provided for field message.timeout of type int64 too large");
+      }
+      writer.uint32(24).int64(message.timeout);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CheckpointContainerRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCheckpointContainerRequest() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.containerId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.location = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.timeout = reader.int64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<CheckpointContainerRequest>): CheckpointContainerRequest {
+    return CheckpointContainerRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CheckpointContainerRequest>): CheckpointContainerRequest {
+    const message = createBaseCheckpointContainerRequest() as any;
+    message.containerId = object.containerId ?? "";
+    message.location = object.location ?? "";
+    message.timeout = (object.timeout !== undefined && object.timeout !== null) ? BigInt(object.timeout) : 0n;
+    return message;
+  },
+};
+
+function createBaseCheckpointContainerResponse(): CheckpointContainerResponse {
+  return {};
+}
+
+export const CheckpointContainerResponse: MessageFns<CheckpointContainerResponse> = {
+  encode(_: CheckpointContainerResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CheckpointContainerResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCheckpointContainerResponse() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<CheckpointContainerResponse>): CheckpointContainerResponse {
+    return CheckpointContainerResponse.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<CheckpointContainerResponse>): CheckpointContainerResponse {
+    const message = createBaseCheckpointContainerResponse() as any;
+    return message;
+  },
+};
+
 function createBaseReopenContainerLogRequest(): ReopenContainerLogRequest {
   return { containerId: "" };
 }
@@ -14278,6 +14412,14 @@ export const RuntimeServiceDefinition = {
       responseStream: false,
       options: {},
     },
+    checkpointContainer: {
+      name: "CheckpointContainer",
+      requestType: CheckpointContainerRequest as typeof CheckpointContainerRequest,
+      requestStream: false,
+      responseType: CheckpointContainerResponse as typeof CheckpointContainerResponse,
+      responseStream: false,
+      options: {},
+    },
     reopenContainerLog: {
       name: "ReopenContainerLog",
       requestType: ReopenContainerLogRequest as typeof ReopenContainerLogRequest,
@@ -14443,6 +14585,10 @@ export interface RuntimeServiceImplementation<CallContextExt = {}> {
     request: UpdateContainerResourcesRequest,
     context: CallContext & CallContextExt,
   ): Promise<DeepPartial<UpdateContainerResourcesResponse>>;
+  checkpointContainer(
+    request: CheckpointContainerRequest,
+    context: CallContext & CallContextExt,
+  ): Promise<DeepPartial<CheckpointContainerResponse>>;
   reopenContainerLog(
     request: ReopenContainerLogRequest,
     context: CallContext & CallContextExt,
@@ -14539,6 +14685,10 @@ export interface RuntimeServiceClient<CallOptionsExt = {}> {
     request: DeepPartial<UpdateContainerResourcesRequest>,
     options?: CallOptions & CallOptionsExt,
   ): Promise<UpdateContainerResourcesResponse>;
+  checkpointContainer(
+    request: DeepPartial<CheckpointContainerRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<CheckpointContainerResponse>;
   reopenContainerLog(
     request: DeepPartial<ReopenContainerLogRequest>,
     options?: CallOptions & CallOptionsExt,
