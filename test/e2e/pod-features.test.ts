@@ -1,7 +1,7 @@
 // What a manifest may ask of its containers, seen from inside them: one agent on containerd 2.x with a current runc runs
 // all these Pods at once. Scenarios of spec 02, section 13, by number.
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, readlinkSync, statSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -53,6 +53,7 @@ describe('what a container gets, on containerd 2.x', { skip }, () => {
       containerLogMaxFiles: 3,
       containerLogMonitorInterval: '3s',
       allowedUnsafeSysctls: ['kernel.msg*'],
+      podPidsLimit: 500,
     },
   });
   const host = path.join(agent.dir, 'host');
@@ -68,8 +69,25 @@ describe('what a container gets, on containerd 2.x', { skip }, () => {
   const pods: Readonly<Record<string, PodSpec>> = {
     'users-a': spec({
       hostUsers: false,
-      containers: [box('touch /data/f', { volumeMounts: [{ name: 'data', mountPath: '/data' }] })],
-      volumes: [{ name: 'data', emptyDir: {} }],
+      securityContext: { fsGroup: 2000 },
+      containers: [
+        box('touch /data/f /memory/f /sub/f /host/f', {
+          securityContext: { runAsUser: 0 },
+          volumeMounts: [
+            { name: 'data', mountPath: '/data' },
+            { name: 'data', mountPath: '/sub', subPath: 'in' },
+            { name: 'memory', mountPath: '/memory' },
+            { name: 'facts', mountPath: '/facts' },
+            { name: 'host', mountPath: '/host' },
+          ],
+        }),
+      ],
+      volumes: [
+        { name: 'data', emptyDir: {} },
+        { name: 'memory', emptyDir: { medium: 'Memory' } },
+        { name: 'facts', downwardAPI: { items: [{ path: 'name', fieldRef: { fieldPath: 'metadata.name' } }] } },
+        hostVolume('host', 'users'),
+      ],
     }),
     'users-b': spec({ hostUsers: false, containers: [box('', { securityContext: { procMount: 'Unmasked' } })] }),
     strict: spec({
@@ -248,10 +266,14 @@ describe('what a container gets, on containerd 2.x', { skip }, () => {
       first.set(name, outside ?? 0);
     }
     assert.equal(new Set(first.values()).size, 2);
+    // What is root's inside is root's on the disk as well, and nobody's of the ids the process has there (L-273).
+    const script = "cd / && stat -L -c '%n %u:%g' data/f sub/f memory/f host/f facts/name && cat etc/hosts >/dev/null && echo readable";
     assert.equal(
-      await agent.exec('users-a', 'app', 'id -u; stat -c %u /data/f; cat /etc/hosts >/dev/null && echo readable'),
-      '0\n0\nreadable',
+      await agent.exec('users-a', 'app', script),
+      ['data/f 0:2000', 'sub/f 0:2000', 'memory/f 0:2000', 'host/f 0:0', 'facts/name 0:2000', 'readable'].join('\n'),
     );
+    const { uid, gid } = statSync(path.join(host, 'users', 'f'));
+    assert.deepEqual([uid, gid], [0, 0]);
   });
 
   it('C-362 procMount Unmasked with a user namespace; read-only root; privileged', async () => {
@@ -302,7 +324,7 @@ describe('what a container gets, on containerd 2.x', { skip }, () => {
     }
   });
 
-  it('L-249, L-253, L-283, L-285, L-294 resources of the Pod: its cgroup, its containers without limits, its QoS class', async () => {
+  it('L-249, L-253, L-283, L-285, L-294, L-296, C-361 resources of the Pod: its cgroup, its containers without limits, its QoS class', async () => {
     const pod = await agent.ready('levels');
     assert.equal(pod.status?.qosClass, 'Burstable');
     const group = `${agent.cgroupRoot}/kubepods/burstable/pod${uidOf(pod)}`;
@@ -312,6 +334,7 @@ describe('what a container gets, on containerd 2.x', { skip }, () => {
     const memory = (directory: string): string => value(directory, 'memory.limit_in_bytes', 'memory.max');
     assert.equal(memory(group), String(96 * 2 ** 20));
     assert.equal(value(group, 'cpu.cfs_quota_us', 'cpu.max').split(' ')[0], '30000');
+    assert.equal(value(group, 'pids.max', 'pids.max'), '500');
     const limits = new Map<string, string>();
     for (const { name, id } of await agent.containers(uidOf(pod))) limits.set(name, memory(`${group}/${id}`));
     assert.deepEqual(Object.fromEntries(limits), { app: String(96 * 2 ** 20), own: String(48 * 2 ** 20) });
