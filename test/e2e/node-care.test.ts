@@ -152,4 +152,31 @@ describe('the node as a whole', { skip, timeout: 240_000 }, () => {
     await bus.hears('locks 1');
     await eventually(agent, 'the node is ready', async () => ((await condition('Ready')).startsWith('True') ? true : undefined));
   });
+
+  it('D2: an agent that dies in the middle of a shutdown goes on with it in its next life', async () => {
+    const last = (await agent.pod('system'))?.status?.containerStatuses?.[0]?.containerID;
+    bus.prepare(true);
+    await until('worker', 'Failed Terminated');
+    await agent.end('SIGKILL');
+    await agent.start();
+    await eventually(agent, 'the critical Pod ends too', async () => {
+      const all = await agent.runtime.listContainers({}, options);
+      return all.every(({ state }) => state !== 'running') ? true : undefined;
+    });
+    assert.ok((await condition('Ready')).startsWith('False'));
+    for (const name of ['worker', 'system', 'late']) assert.match(await phase(name), /^Failed (Terminated|NodeShutdown)$/, name);
+    bus.prepare(false);
+    const pods = await Promise.all(['worker', 'system', 'late'].map((name) => agent.ready(name)));
+    assert.notEqual(pods[1]?.status?.containerStatuses?.[0]?.containerID, last);
+  });
+
+  it('D4: after a shutdown to its end, the machine comes up with everything', async () => {
+    bus.said.length = 0;
+    bus.prepare(true);
+    await bus.hears('locks 0');
+    assert.equal(await agent.end('SIGTERM'), 0);
+    bus.prepare(false);
+    await agent.start();
+    await Promise.all(['worker', 'system', 'late'].map((name) => agent.ready(name)));
+  });
 });
