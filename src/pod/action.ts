@@ -1,5 +1,5 @@
 // What the planner may ask for. The types are CRI's RPC names where there is one.
-import type { LifecycleHandler } from '../api/gen/kubernetes.ts';
+import type { LifecycleHandler, ResourceRequirements } from '../api/gen/kubernetes.ts';
 import type { ContainerResize } from './resize.ts';
 
 export type Action =
@@ -26,8 +26,11 @@ export type Action =
       readonly backoffMs: number | undefined;
     }
   | { readonly type: 'StartContainer'; readonly container: string; readonly containerId: string }
-  /** Gives running containers the resources the Pod has now, its cgroup included (L-518). */
-  | { readonly type: 'ResizeContainers'; readonly changes: readonly ContainerResize[] }
+  /**
+   * Gives running containers the resources the Pod has now, its cgroup included (L-518). `whole`: what the Pod as a whole
+   * is to have, when that changes, too.
+   */
+  | { readonly type: 'ResizeContainers'; readonly changes: readonly ContainerResize[]; readonly whole?: ResourceRequirements }
   | { readonly type: 'RunPostStart'; readonly container: string; readonly containerId: string; readonly handler: LifecycleHandler }
   | {
       readonly type: 'RunPreStop';
@@ -69,7 +72,12 @@ export function actionKey(action: Action): string {
     case 'RemovePodSandbox':
       return `${action.type}/${action.sandboxId}`;
     case 'ResizeContainers':
-      return `${action.type}/${action.changes.map(({ containerId }) => containerId).join('+')}/${JSON.stringify(action.changes.map(({ to }) => to))}`;
+      return [
+        action.type,
+        action.changes.map(({ containerId }) => containerId).join('+'),
+        JSON.stringify(action.changes.map(({ to }) => to)),
+        ...(action.whole === undefined ? [] : [JSON.stringify(action.whole)]),
+      ].join('/');
     case 'PullImage':
       return `${action.type}/${action.container}`;
     case 'CreateContainer':

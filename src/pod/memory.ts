@@ -85,7 +85,13 @@ function succeeded(
 ): PodMemory {
   switch (action.type) {
     case 'CreatePodCgroup':
-      return { ...memory, cgroupReady: true, cgroupWasLost: action.hasRunning && wasMissing === true };
+      return {
+        ...memory,
+        cgroupReady: true,
+        cgroupWasLost: action.hasRunning && wasMissing === true,
+        // The limits of a cgroup in use are left as they are.
+        podGiven: (action.hasRunning && wasMissing !== true ? memory.podGiven : undefined) ?? pod.spec.resources ?? {},
+      };
     case 'SetUpVolumes':
       return { ...memory, volumesReady: true, volumesRefreshedAt: now };
     case 'RefreshVolumes':
@@ -110,7 +116,7 @@ function succeeded(
     case 'ResizeContainers': {
       const resized = new Map(memory.resized);
       for (const { containerId, to } of action.changes) resized.set(containerId, to);
-      return { ...memory, resized };
+      return { ...memory, resized, podGiven: action.whole ?? memory.podGiven };
     }
     case 'RunPostStart':
       return { ...memory, postStart: new Map(memory.postStart).set(action.containerId, 'done') };
@@ -141,7 +147,7 @@ export function forgetGone(memory: PodMemory, observed: ObservedPod): PodMemory 
   const ids = new Set([...observed.sandboxes, ...observed.containers].map(({ id }) => id));
   const isThere = (key: string): boolean => {
     const [type, id] = key.split('/');
-    return !keyedById.has(type ?? '') || (id ?? '').split('+').every((one) => ids.has(one));
+    return !keyedById.has(type ?? '') || (id ?? '').split('+').every((one) => one === '' || ids.has(one));
   };
   return {
     ...memory,

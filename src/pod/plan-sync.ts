@@ -9,7 +9,7 @@ import { containerHash } from './hash.ts';
 import { criKeys, newestContainer, type ObservedContainer, type ObservedSandbox } from './observation.ts';
 import { computePhase } from './phase.ts';
 import type { ContainerProbeResults } from './probe-results.ts';
-import { type ContainerResize, givenResources, needsRestart, pendingChange } from './resize.ts';
+import { type ContainerResize, givenResources, needsRestart, pendingChange, pendingWhole, resizeText } from './resize.ts';
 import { crashBackoff, isFailedInit, matchingRule, mayRetryInit, restartsAfterProbeFailure, shouldStart } from './restart-policy.ts';
 import { decideSandbox, type SandboxDecision } from './sandbox-decision.ts';
 import { gracePeriodSeconds, isStuck, removeContainer, stopAll, stopStep, wantSandboxesStopped } from './stop.ts';
@@ -267,21 +267,22 @@ class ContainerPass {
   planResize(): void {
     const { memory, underWay } = this.#draft.input;
     const changes: ContainerResize[] = [];
+    const whole = pendingWhole(this.#pod, memory);
     for (const container of allContainers(this.#pod.spec)) {
       const record = this.#newest(container);
       if (record?.state !== 'running' || memory.kills.has(record.id)) continue;
       const changed = pendingChange(container, record, memory);
-      if (changed.length === 0 || needsRestart(container, changed)) continue;
+      // What the Pod has as a whole stands in for limits that its containers have not (L-249).
+      if ((changed.length === 0 && whole === undefined) || needsRestart(container, changed)) continue;
       const from = givenResources(record, memory) ?? {};
       changes.push({ container: container.name, containerId: record.id, from, to: container.resources ?? {} });
     }
-    if (changes.length === 0) return;
-    const resize: Action = { type: 'ResizeContainers', changes };
+    if (changes.length === 0 && whole === undefined) return;
+    const resize: Action = { type: 'ResizeContainers', changes, ...(whole === undefined ? {} : { whole }) };
     // Two at once would undo each other's work on the Pod's cgroup.
     const isBusy = this.#draft.isUnderWay('ResizeContainers') && !underWay.has(actionKey(resize));
     if (!isBusy) this.#draft.want(resize);
-    const containers = changes.map(({ container, to }) => ({ name: container, resources: to }));
-    this.#draft.note({ type: 'Normal', reason: 'ResizeStarted', message: `Pod resize started: ${JSON.stringify({ containers })}` });
+    this.#draft.note({ type: 'Normal', reason: 'ResizeStarted', message: `Pod resize started: ${resizeText(resize)}` });
   }
 
   /** L-430: who asked for a signal the runtime does not know of learns it before the container is to stop. */

@@ -64,6 +64,16 @@ describe('the plan', () => {
     ]);
   });
 
+  test('the Pod as a whole is to have other resources: so it is, and what runs in it (L-518, L-249)', () => {
+    const pod = { containers: [of(small)], resources: large };
+    const memory = { podGiven: small };
+    assert.deepEqual(actions({ spec: pod, containers: [given(small)], memory }), [`ResizeContainers of ${to}: app0 ${from} → ${from}`]);
+    const made = plan({ spec: pod, containers: [given(small)], memory });
+    assert.deepEqual([made.status.conditions?.[0]?.type, made.status.resources], ['PodResizeInProgress', small]);
+    assert.deepEqual(actions({ spec: pod, containers: [given(small)], memory: { podGiven: large } }), []);
+    assert.deepEqual(actions({ spec: pod, containers: [given(small)] }), [], 'nobody knows what it has');
+  });
+
   test('a failure is told (L-522)', () => {
     const key = `ResizeContainers/app0/${JSON.stringify([large])}`;
     const memory = { failures: new Map([[key, { count: 1, retryAt: now + 1000, message: 'too much in use' }]]) };
@@ -119,10 +129,16 @@ describe('what of an edited manifest is given (L-517)', () => {
     );
   });
 
-  test('resources of the Pod as a whole are not', () => {
+  test('those of the Pod as a whole', () => {
     const whole = (cpu: string) => buildPod({ containers: [buildContainer()], resources: { requests: { cpu } } });
-    const { pod: kept, pending } = allocate(whole('1'), whole('2'), () => undefined);
-    assert.deepEqual([kept, pending?.reason], [whole('1'), 'Infeasible']);
+    assert.deepEqual(
+      allocate(whole('1'), whole('2'), () => undefined),
+      { pod: whole('2'), pending: undefined },
+    );
+    assert.deepEqual(
+      allocate(whole('1'), whole('2'), () => no),
+      { pod: whole('1'), pending: no },
+    );
   });
 
   test('another QoS class is never given in place', () => {

@@ -18,6 +18,18 @@ export interface ContainerResize {
 const resizable = ['cpu', 'memory'] as const;
 type Resizable = (typeof resizable)[number];
 
+/** For events. */
+export function resizeText({
+  changes,
+  whole,
+}: {
+  readonly changes: readonly ContainerResize[];
+  readonly whole?: ResourceRequirements;
+}): string {
+  const containers = changes.map(({ container, to }) => ({ name: container, resources: to }));
+  return JSON.stringify({ containers, ...(whole === undefined ? {} : { resources: whole }) });
+}
+
 /** What the container was last given: by a resize of this agent, else at its start; undefined when nobody wrote it down. */
 export function givenResources(record: ObservedContainer, memory: Pick<PodMemory, 'resized'>): ResourceRequirements | undefined {
   const resized = memory.resized.get(record.id);
@@ -49,6 +61,12 @@ export function needsRestart(container: Container, changed: readonly Resizable[]
 export function pendingChange(container: Container, record: ObservedContainer, memory: Pick<PodMemory, 'resized'>): readonly Resizable[] {
   const given = givenResources(record, memory);
   return given === undefined ? [] : changedResources(given, container.resources);
+}
+
+/** What the Pod as a whole is to be changed to; undefined when it has that, or nobody knows what it has. */
+export function pendingWhole({ spec }: Pod, { podGiven }: Pick<PodMemory, 'podGiven'>): ResourceRequirements | undefined {
+  if (podGiven === undefined || changedResources(podGiven, spec.resources).length === 0) return undefined;
+  return spec.resources ?? {};
 }
 
 /** The Pod with other resources for the containers named. */
@@ -89,7 +107,6 @@ export function allocate(
   const infeasible = (message: string): ResizePending => ({ reason: 'Infeasible', message });
   let pending: ResizePending | undefined;
   if (qosClass(current.spec) !== qosClass(desired.spec)) pending = infeasible('Pod QOS Class may not change as a result of resizing');
-  else if (isPodLevel) pending = infeasible('resources of the Pod as a whole cannot be changed while it runs');
   else pending = refusalOf(desired);
   return pending === undefined ? { pod: desired, pending } : { pod: withResourcesOf(desired, current.spec), pending };
 }

@@ -7,7 +7,7 @@ import type { Draft } from './draft.ts';
 import { newestContainer } from './observation.ts';
 import { type Phase, phaseOf } from './phase.ts';
 import { deadlineMessage } from './plan-sync.ts';
-import { pendingChange } from './resize.ts';
+import { pendingChange, pendingWhole } from './resize.ts';
 import { podResources, qosClass } from './resources.ts';
 import { matchingRule } from './restart-policy.ts';
 import { decideSandbox } from './sandbox-decision.ts';
@@ -30,6 +30,7 @@ export function computeStatus(pod: Pod, work: PodWorkState, draft: Draft): PodSt
   const message = ended?.message ?? (keepsReason ? memory.status?.message : undefined);
   const init = statuses.init.length === 0 ? {} : { initContainerStatuses: statuses.init };
   const resources = podResources(pod.spec);
+  const given = memory.podGiven === undefined ? resources : podResources({ ...pod.spec, resources: memory.podGiven });
   return {
     phase,
     conditions: conditions(pod, work, phase, statuses, draft),
@@ -41,7 +42,7 @@ export function computeStatus(pod: Pod, work: PodWorkState, draft: Draft): PodSt
     ...init,
     containerStatuses: statuses.regular,
     qosClass: qosClass(pod.spec),
-    resources,
+    resources: given,
     ...(resources.requests === undefined ? {} : { allocatedResources: resources.requests }),
   };
 }
@@ -120,10 +121,13 @@ function resizeConditions(pod: Pod, work: PodWorkState, draft: Draft): [string, 
   const { resizePending } = memory;
   const states: [string, ConditionState][] = [];
   if (resizePending !== undefined) states.push(['PodResizePending', { status: 'True', ...resizePending }]);
-  const isInProgress = allContainers(pod.spec).some((container) => {
-    const record = newestContainer(observed, container.name);
-    return record?.state === 'running' && pendingChange(container, record, memory).length > 0;
-  });
+  const isOfWhole = pendingWhole(pod, memory) !== undefined;
+  const isInProgress =
+    isOfWhole ||
+    allContainers(pod.spec).some((container) => {
+      const record = newestContainer(observed, container.name);
+      return record?.state === 'running' && pendingChange(container, record, memory).length > 0;
+    });
   if (!isInProgress) return states;
   const failure = [...memory.failures].find(([key]) => key.startsWith('ResizeContainers/'))?.[1];
   states.push(['PodResizeInProgress', { status: 'True', ...(failure === undefined ? {} : { reason: 'Error', message: failure.message }) }]);

@@ -73,6 +73,8 @@ export interface PodMemory {
   readonly kills: ReadonlyMap<string, Kill>;
   /** What containers were given while they ran, by id (L-518). */
   readonly resized: ReadonlyMap<string, ResourceRequirements>;
+  /** What the Pod as a whole was given (L-518); undefined when nobody knows. */
+  readonly podGiven: ResourceRequirements | undefined;
   /** Why the resources the manifest asks for are not given (L-517). */
   readonly resizePending: ResizePending | undefined;
   /** By action key. */
@@ -108,6 +110,7 @@ export const emptyMemory: PodMemory = {
   postStart: new Map(),
   kills: new Map(),
   resized: new Map(),
+  podGiven: undefined,
   resizePending: undefined,
   failures: new Map(),
   waiting: new Map(),

@@ -10,8 +10,8 @@ import { buildContainerConfig } from '../pod/container-config.ts';
 import { containerObject, podObject } from '../pod/event-object.ts';
 import type { ActionOutcome } from '../pod/memory.ts';
 import type { NodeFacts } from '../pod/node-facts.ts';
-import { type ContainerResize, withResources } from '../pod/resize.ts';
-import { containerResources, sandboxOverhead, sandboxResources } from '../pod/resources.ts';
+import { resizeText, withResources } from '../pod/resize.ts';
+import { containerResources, podLimit, sandboxOverhead, sandboxResources } from '../pod/resources.ts';
 import { handlerFeaturesOf } from '../pod/runtime-class.ts';
 import type { LinuxResources, PodSandboxConfig } from '../pod/runtime-config.ts';
 import { type BuiltSandbox, buildSandboxConfig, podLogDirectory } from '../pod/sandbox-config.ts';
@@ -141,8 +141,8 @@ export class PodExecutor {
       }
       return done;
     },
-    ResizeContainers: async ({ changes }, { signal }) => {
-      await this.#resize(changes, signal);
+    ResizeContainers: async (resize, { signal }) => {
+      await this.#resize(resize, signal);
       return done;
     },
     RunPostStart: async ({ container, containerId, handler }, { signal }) => {
@@ -208,14 +208,19 @@ export class PodExecutor {
   }
 
   /** L-518, L-520, L-522. Every step may be done again. */
-  async #resize(changes: readonly ContainerResize[], signal: AbortSignal): Promise<void> {
+  async #resize(resize: Extract<Action, { type: 'ResizeContainers' }>, signal: AbortSignal): Promise<void> {
     const { cgroups, events, runtime } = this.#deps;
+    const { changes, whole } = resize;
     const pod = withResources(this.#pod(), new Map(changes.map(({ container, to }) => [container, to])));
     const node = await this.#deps.node();
+    let usedByAll = 0;
     for (const { container, containerId } of changes) {
-      const wanted = containerResources(pod.spec, findContainer(pod, container), node);
-      await this.#checkUsage(container, containerId, wanted.memoryLimitBytes, signal);
+      const { memoryLimitBytes } = containerResources(pod.spec, findContainer(pod, container), node);
+      const used = whole === undefined && memoryLimitBytes === undefined ? 0 : await this.#memoryUsed(containerId, signal);
+      usedByAll += used;
+      refuseLimitBelow(used, memoryLimitBytes, `container ${container}`);
     }
+    if (whole !== undefined) refuseLimitBelow(usedByAll, podLimit(pod.spec, 'memory'), 'the Pod');
     await cgroups.beginResize(pod, node);
     for (const { container, containerId } of changes) {
       const resources = updateOf(containerResources(pod.spec, findContainer(pod, container), node));
@@ -223,17 +228,11 @@ export class PodExecutor {
     }
     await cgroups.endResize(pod, node);
     await this.#tellSandbox(pod, node, signal);
-    const containers = changes.map(({ container, to }) => ({ name: container, resources: to }));
-    events.record(podObject(pod), 'Normal', 'ResizeCompleted', `Pod resize completed: ${JSON.stringify({ containers })}`);
+    events.record(podObject(pod), 'Normal', 'ResizeCompleted', `Pod resize completed: ${resizeText(resize)}`);
   }
 
-  /** A limit below what is used now would kill the container (L-522). */
-  async #checkUsage(container: string, containerId: string, limitBytes: number | undefined, signal: AbortSignal): Promise<void> {
-    if (limitBytes === undefined) return;
-    const stats = await this.#deps.runtime.containerStats(containerId, { signal });
-    const used = stats?.memory?.workingSetBytes ?? 0;
-    if (used <= limitBytes) return;
-    throw new AgentError('resize', `memory limit ${limitBytes} of container ${container} is below what it uses now, ${used}`);
+  async #memoryUsed(containerId: string, signal: AbortSignal): Promise<number> {
+    return (await this.#deps.runtime.containerStats(containerId, { signal }))?.memory?.workingSetBytes ?? 0;
   }
 
   /** The runtime may want to know; most do not (L-520). */
@@ -330,6 +329,12 @@ export class PodExecutor {
 
 function findContainer(pod: Pod, name: string): Container {
   return allContainers(pod.spec).find((candidate) => candidate.name === name) ?? { name };
+}
+
+/** A limit below what is used now would kill (L-522). */
+function refuseLimitBelow(used: number, limitBytes: number | undefined, of: string): void {
+  if (limitBytes === undefined || used <= limitBytes) return;
+  throw new AgentError('resize', `memory limit ${limitBytes} of ${of} is below what it uses now, ${used}`);
 }
 
 /** In an update 0 means unchanged, so a limit that is to go is named. */

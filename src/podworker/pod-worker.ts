@@ -182,7 +182,13 @@ export class PodWorker {
     const last = await this.#deps.lastStatus.load(this.#desired);
     if (last === undefined) return;
     const startTime = fromRfc3339(last.status.startTime ?? '');
-    this.#memory = { ...this.#memory, startTime, status: last.status, resized: new Map(Object.entries(last.resized)) };
+    this.#memory = {
+      ...this.#memory,
+      startTime,
+      status: last.status,
+      resized: new Map(Object.entries(last.resized)),
+      podGiven: last.podGiven ?? last.spec.resources ?? {},
+    };
     this.#pod = withResourcesOf(this.#desired, last.spec);
     this.#allocate();
   }
@@ -249,7 +255,9 @@ export class PodWorker {
     const text = isRemoved ? '' : JSON.stringify(status);
     if (text === this.#kept) return;
     this.#kept = text;
-    this.#unkept = isRemoved ? 'forget' : { status, spec: this.#pod.spec, resized: Object.fromEntries(this.#memory.resized) };
+    this.#unkept = isRemoved
+      ? 'forget'
+      : { status, spec: this.#pod.spec, resized: Object.fromEntries(this.#memory.resized), podGiven: this.#memory.podGiven };
     this.#keeping ??= this.#keepNewest();
   }
 

@@ -79,6 +79,8 @@ export interface LastStatus {
   readonly spec: PodSpec;
   /** What containers were given while they ran, by id (L-518). */
   readonly resized: Readonly<Record<string, ResourceRequirements>>;
+  /** What the Pod as a whole was given. */
+  readonly podGiven?: ResourceRequirements | undefined;
 }
 
 /**

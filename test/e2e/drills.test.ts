@@ -46,28 +46,39 @@ const memory = { limits: { memory: '32Mi' } };
 
 /**
  * A Pod that keeps watch over itself: it holds a lock in the shared folder while it runs, and writes down when somebody
- * else of its name holds it already.
+ * else of its name holds it already. Some have a sidecar, which has to end last, and a hook, which has to come first.
  */
 function watched(name: string, generation: number, folder: string, hostNetwork = true): Pod['spec'] {
+  const hasSidecar = /[03]$/.test(name);
+  const violates = (what: string): string => `echo "${name} ${generation} ${what}" >>/watch/violations`;
   const script = [
     `mkdir /watch/${name} 2>/dev/null || echo "${name} ${generation} while $(cat /watch/${name}.last) runs" >>/watch/violations`,
     `echo ${generation} >/watch/${name}.last`,
     // What ends it is our stop only: the drills kill no container.
-    `trap 'rmdir /watch/${name}; exit 0' TERM`,
+    ...(hasSidecar
+      ? [`ended() { test -e /watch/${name}.asked || ${violates('is ended without its hook')}; rm -f /watch/${name}.asked; }`]
+      : ['ended() { :; }']),
+    `trap 'ended; rmdir /watch/${name}; exit 0' TERM`,
     'while :; do sleep 1000 & wait $!; done',
   ].join('\n');
+  const common = {
+    image: offlineImages.busybox,
+    imagePullPolicy: 'IfNotPresent',
+    resources: memory,
+    volumeMounts: [{ name: 'watch', mountPath: '/watch' }],
+  };
+  const beside = `trap 'test -d /watch/${name} && ${violates('outlives its sidecar')}; exit 0' TERM; while :; do sleep 1000 & wait $!; done`;
   return {
     hostNetwork,
     terminationGracePeriodSeconds: 20,
+    ...(hasSidecar ? { initContainers: [{ ...common, name: 'side', restartPolicy: 'Always', command: ['sh', '-c', beside] }] } : {}),
     containers: [
       {
+        ...common,
         name: 'main',
-        image: offlineImages.busybox,
-        imagePullPolicy: 'IfNotPresent',
         command: ['sh', '-c', script],
         env: [{ name: 'GENERATION', value: String(generation) }],
-        resources: memory,
-        volumeMounts: [{ name: 'watch', mountPath: '/watch' }],
+        ...(hasSidecar ? { lifecycle: { preStop: { exec: { command: ['touch', `/watch/${name}.asked`] } } } } : {}),
       },
     ],
     volumes: [{ name: 'watch', hostPath: { path: folder } }],
@@ -116,7 +127,7 @@ class Drill {
   }
 
   async rolled(names: readonly string[], generation: number): Promise<void> {
-    for (const name of names) await this.agent.ready(name, (pod) => generationOf(pod) === String(generation));
+    for (const name of names) await this.agent.ready(name, (pod) => generationOf(pod) === String(generation), 60);
     for (const name of names) {
       const pod = await this.agent.pod(name);
       assert.ok(pod !== undefined);
@@ -134,7 +145,7 @@ class Drill {
   /** What must hold at every moment. */
   async check(): Promise<void> {
     const violations = path.join(this.watch, 'violations');
-    assert.equal(existsSync(violations) ? readFileSync(violations, 'utf8') : '', '', 'two generations at once');
+    assert.equal(existsSync(violations) ? readFileSync(violations, 'utf8') : '', '', 'two generations at once, or an end out of order');
     const pod = await this.agent.ready('bystander');
     const { id, attempt } = await this.agent.running(uidOf(pod));
     assert.deepEqual([id, attempt], [this.#bystander, 0], 'the container nobody touched is still the first one');

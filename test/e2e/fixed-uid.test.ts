@@ -1,11 +1,13 @@
 // Manifests with a fixed UID, edited while their Pods run: what changes in place, what waits, what restarts. Scenarios of
 // spec 02, sections 12 and 13, by number, on containerd.
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
+import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import type { Container, Pod, PodSpec } from '../../src/api/gen/kubernetes.ts';
+import { listProcesses } from '../../src/runtime/containerd/process-table.ts';
 import { binDirs, offlineImages, whyNoContainerd } from '../support/containerd.ts';
-import { eventually, options, TestAgent } from '../support/test-agent.ts';
+import { cgroupOf, eventually, options, TestAgent } from '../support/test-agent.ts';
 
 const isVersion1 = existsSync('/sys/fs/cgroup/memory');
 const forever = 'trap "exit 0" TERM; while :; do sleep 1000 & wait; done';
@@ -145,6 +147,29 @@ for (const version of ['debian', 'sid'] as const) {
       assert.deepEqual(await limits(), [100, 48]);
       assert.ok((await agent.events('app')).includes('Killing: Container app resize requires restart'));
       assert.equal((await agent.runtime.listPodSandboxes({ podUid: uid }, options)).length, 1);
+    });
+
+    it('L-518 L-249 the Pod as a whole: its cgroup, and containers without limits of their own', async () => {
+      const whole = (cpu: string, memory: string): PodSpec => ({ resources: { limits: { cpu, memory } }, containers: [box()] });
+      agent.remove('app.json');
+      await agent.gone('app');
+      put(whole('500m', '64Mi'));
+      await agent.ready('app');
+      const before = await newest();
+      assert.deepEqual(await limits(), [500, 64]);
+      put(whole('250m', '96Mi'));
+      await become(250, 96);
+      await agent.until('app', 'shows it', ({ status }) => status?.resources?.limits?.['memory'] === '96Mi');
+      const { pid } = (await listProcesses()).find((one) => cgroupOf(one.pid).includes(before.id)) ?? { pid: 0 };
+      const own = new RegExp(isVersion1 ? ':memory:(.*)' : '^0::(.*)', 'm').exec(cgroupOf(pid))?.[1] ?? '';
+      const [hierarchy, file] = isVersion1 ? ['memory', 'memory.limit_in_bytes'] : ['', 'memory.max'];
+      const ofPod = readFileSync(path.join('/sys/fs/cgroup', hierarchy, path.dirname(own), file), 'utf8');
+      assert.equal(Number(ofPod), 96 * 2 ** 20);
+      await agent.end('SIGKILL');
+      put(whole('300m', '48Mi'));
+      await agent.start();
+      await become(300, 48);
+      assert.equal((await newest()).id, before.id);
     });
   });
 }

@@ -7,7 +7,7 @@ import { type AddressInfo, createServer as createTcp, type Server } from 'node:n
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import * as grpc from '@grpc/grpc-js';
-import type { Container, Pod, Probe } from '../../src/api/gen/kubernetes.ts';
+import type { Container, Probe } from '../../src/api/gen/kubernetes.ts';
 import { selfSignedCertificate } from '../../src/server/kubelet/serving-certificate.ts';
 import { systemClock } from '../../src/std/clock.ts';
 import { offlineImages, whyNoContainerd } from '../support/containerd.ts';
@@ -189,8 +189,7 @@ describe('probes on containerd', { skip: whyNoContainerd() ?? false }, () => {
   });
 
   it('C-325 … C-330 L-411 … L-418 what is ready: ports by name, headers, redirects, TLS, host, TCP, gRPC, command', async () => {
-    const isReady = ({ status }: Pod): boolean => status?.conditions?.some((one) => one.type === 'Ready' && one.status === 'True') === true;
-    const pod = await agent.until('good', 'all are ready', isReady, 60);
+    const pod = await agent.ready('good', () => true, 60);
     for (const { name, ready, started } of pod.status?.containerStatuses ?? []) assert.deepEqual([ready, started], [true, true], name);
     assert.ok((asked.get('/fine') ?? 0) > 0, 'the redirect was followed');
     assert.ok((asked.get('/patient') ?? 0) >= 3, 'L-403: three successes in a row');

@@ -110,7 +110,7 @@ function show(action: Action): string {
       return `CreateContainer ${container}/${attempt} in ${sandboxId}/${sandboxAttempt} [${podIps.join(' ')}] ${imageRef} after ${backoffMs ?? 'no'} ms`;
     }
     case 'ResizeContainers':
-      return `ResizeContainers ${action.changes.map(({ containerId, from, to }) => `${containerId} ${JSON.stringify(from)} → ${JSON.stringify(to)}`).join(', ')}`;
+      return `ResizeContainers ${action.whole === undefined ? '' : `of ${JSON.stringify(action.whole)}: `}${action.changes.map(({ containerId, from, to }) => `${containerId} ${JSON.stringify(from)} → ${JSON.stringify(to)}`).join(', ')}`;
     case 'StartContainer':
       return `StartContainer ${action.containerId}`;
     case 'RunPostStart':

@@ -295,12 +295,9 @@ export class TestAgent {
     return (await this.pods()).find((pod) => pod.metadata?.name === `${name}-${nodeName}`);
   }
 
-  ready(name: string, isIt: (pod: Pod) => boolean = () => true): Promise<Pod> {
-    return eventually(this, `${name} is ready`, async () => {
-      const pod = await this.pod(name);
-      const isReady = pod?.status?.conditions?.some((condition) => condition.type === 'Ready' && condition.status === 'True') === true;
-      return pod !== undefined && isReady && isIt(pod) ? pod : undefined;
-    });
+  ready(name: string, isIt: (pod: Pod) => boolean = () => true, seconds?: number): Promise<Pod> {
+    const isReady = ({ status }: Pod): boolean => status?.conditions?.some((one) => one.type === 'Ready' && one.status === 'True') === true;
+    return this.until(name, 'is ready', (pod) => isReady(pod) && isIt(pod), seconds);
   }
 
   gone(name: string): Promise<true> {
