@@ -22,7 +22,7 @@ import { createImagePuller } from './images.ts';
 import { applyKernelSettings } from './kernel-settings.ts';
 import { Lifetime } from './lifetime.ts';
 import { checkMachine } from './machine-check.ts';
-import { declareNode, PrometheusMetrics } from './metrics.ts';
+import { declareGates, declareNode, PrometheusMetrics } from './metrics.ts';
 import { startNodeCare } from './node-care.ts';
 import { detectCgroup, NodeFactsReader } from './node-facts.ts';
 import { NodeFeed } from './node-view.ts';
@@ -105,6 +105,7 @@ export class Agent {
     const driver = await runtime.cgroupDriver(life);
     const { layout, facts: cgroup } = await detectCgroup(config, driver ?? connection.cgroupDriver);
     declareNode(base.metrics, cgroup.version, driver !== undefined);
+    declareGates(base.metrics, config.featureGates);
     tellStart(config, cgroup.version, base.events);
     const node = new NodeFactsReader({ config, cgroup, layout }, { runtime, clock, log: base.logger });
     await node.refreshRuntime(life);

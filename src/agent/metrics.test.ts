@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { InvariantError } from '../std/errors.ts';
-import { PrometheusMetrics } from './metrics.ts';
+import { declareNode, PrometheusMetrics } from './metrics.ts';
 
 const build = {
   nodeName: 'node1',
@@ -28,6 +28,17 @@ test('who we are and what our process uses (H-360, H-410, H-414)', async () => {
     'process_start_time_seconds',
   ])
     assert.match(text, new RegExp(`^${family} \\d`, 'm'), family);
+});
+
+test('a runtime that does not say its cgroup driver is too old for the kubelet after this one (H-400, H-401, H-402)', async () => {
+  for (const saysDriver of [true, false]) {
+    const metrics = new PrometheusMetrics();
+    declareNode(metrics, 2, saysDriver);
+    const text = await metrics.expose('agent');
+    assert.match(text, /^kubelet_cgroup_version 2$/m);
+    assert.match(text, /^kubelet_metrics_provider\{provider="cri"\} 1$/m);
+    assert.equal(/^kubelet_cri_losing_support\{version="1\.37\.0"\} 1$/m.test(text), !saysDriver);
+  }
 });
 
 test('a family without labels is there with 0 from the first, one with labels with its first series (H-351)', async () => {

@@ -1,7 +1,9 @@
 // The metrics port on prom-client: one registry for the agent's own families, one for probes (`prober_*`), both in
 // Prometheus' text format. Families are declared beside the code that counts; here is only what belongs to nobody else.
 import { readdir, readFile } from 'node:fs/promises';
+import { getHeapStatistics, type HeapInfo } from 'node:v8';
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { gatesWithEffect } from '../config/settings.ts';
 import type { Instant } from '../std/clock.ts';
 import { InvariantError } from '../std/errors.ts';
 import type {
@@ -128,6 +130,16 @@ export class PrometheusMetrics implements Metrics {
   }
 }
 
+/** H-411: the feature gates that something looks at. */
+export function declareGates(metrics: Metrics, gates: Readonly<Record<string, boolean>>): void {
+  const enabled = metrics.gauge({
+    name: 'kubernetes_feature_enabled',
+    help: '[BETA] 1 where the feature gate is on, 0 where it is off',
+    labels: ['name', 'stage'],
+  });
+  for (const name of gatesWithEffect) enabled.set(gates[name] === true ? 1 : 0, { name, stage: 'ALPHA' });
+}
+
 /**
  * What the node is (H-400), where its numbers come from (H-402), and whether a kubelet of the next release could still
  * work with its runtime, which has to say its cgroup driver by then (H-401).
@@ -150,6 +162,8 @@ interface ProcessFamily {
   readonly type: 'counter' | 'gauge';
   read(): Promise<number>;
 }
+
+const heap = (read: (statistics: HeapInfo) => number) => async () => read(getHeapStatistics());
 
 const pageSize = 4096;
 const ticksPerSecond = 100;
@@ -199,6 +213,25 @@ const processFamilies: readonly ProcessFamily[] = [
       const fields = await statFields();
       return ((fields[11] ?? 0) + (fields[12] ?? 0)) / ticksPerSecond;
     },
+  },
+  // H-416: what corresponds to Go's own.
+  {
+    name: 'nodejs_heap_size_total_bytes',
+    help: 'Heap of the engine in bytes',
+    type: 'gauge',
+    read: heap((one) => one.total_heap_size),
+  },
+  {
+    name: 'nodejs_heap_size_used_bytes',
+    help: 'Heap of the engine in use in bytes',
+    type: 'gauge',
+    read: heap((one) => one.used_heap_size),
+  },
+  {
+    name: 'nodejs_external_memory_bytes',
+    help: 'Memory of the engine outside its heap in bytes',
+    type: 'gauge',
+    read: heap((one) => one.external_memory),
   },
   { name: 'process_open_fds', help: 'Open file descriptors', type: 'gauge', read: async () => (await readdir('/proc/self/fd')).length },
   { name: 'process_max_fds', help: 'The most file descriptors there can be', type: 'gauge', read: () => limitOf('Max open files') },

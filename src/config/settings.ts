@@ -1010,7 +1010,7 @@ export const refusedFields: Readonly<Record<string, { readonly allowed: readonly
   runOnce: { allowed: [false], why: 'running once is not supported' },
 };
 
-/** The feature gates that something here looks at. */
+/** The feature gates that something here looks at; all of them are off unless asked for. */
 export const gatesWithEffect: readonly string[] = ['CustomCPUCFSQuotaPeriod'];
 
 /** Flags of the kubelet that change nothing here; they take a value unless `bool`. */

@@ -9,7 +9,7 @@ import { type TestContext, test } from 'node:test';
 import * as x509 from '@peculiar/x509';
 import { apiWorld, nodeName, quiesce, until } from '../../test/support/mirror-fixtures.ts';
 import { silentLogger } from '../std/log.ts';
-import { noMetrics } from '../std/metrics.ts';
+import { type Metrics, noMetrics } from '../std/metrics.ts';
 import { ApiReviews } from './api-reviews.ts';
 import { CertificateRotation } from './certificate-rotation.ts';
 import { CertificateStore } from './certificate-store.ts';
@@ -221,6 +221,7 @@ function rotationOf(
   dir: string,
   kind: 'client' | 'serving',
   addresses: () => readonly { type: string; address: string }[] = () => [],
+  metrics: Metrics = noMetrics,
 ) {
   const store = new CertificateStore({ directory: dir, name: kind === 'client' ? 'kubelet-client' : 'kubelet-server' }, world);
   const rotation = new CertificateRotation(
@@ -231,7 +232,7 @@ function rotationOf(
       clock: world.clock,
       random: { next: () => 0.5 },
       logger: silentLogger,
-      metrics: noMetrics,
+      metrics,
       faults: world.faults,
       addresses,
     },
@@ -304,6 +305,50 @@ test('a denied request is said and another is made later', async (t) => {
   await eventually(() => csrs(world).length === 2);
   stop.abort(new Error('stop'));
   await assert.rejects(done, { message: 'stop' });
+});
+
+test('H-409: how long certificates last is told, and of serving ones how old they became and what failed', async (t) => {
+  const dir = await directory(t);
+  const world = apiWorld();
+  const told = new Map<string, number>();
+  const metrics: Metrics = {
+    counter: ({ name }) => ({ inc: () => void told.set(name, (told.get(name) ?? 0) + 1), remove: () => undefined }),
+    gauge: ({ name }) => ({ set: (value) => void told.set(name, value), remove: () => undefined }),
+    histogram: ({ name }) => ({ observe: (value) => void told.set(name, value), remove: () => undefined }),
+  };
+  let address = '192.0.2.1';
+  const { rotation } = rotationOf(world, dir, 'serving', () => [{ type: 'InternalIP', address }], metrics);
+  const renew = async (): Promise<void> => {
+    const before = csrs(world).length;
+    let isDone = false;
+    const done = rotation.ensure(never).then(() => {
+      isDone = true;
+    });
+    await eventually(() => csrs(world).length > before && world.clock.sleeping === 1);
+    await approve(world, csrs(world).at(-1)?.metadata.name ?? '');
+    for (let i = 0; !isDone && i < 200; i++) {
+      await world.clock.advance(1000);
+      await quiesce();
+    }
+    await done;
+  };
+  world.double.isDown = true;
+  const stop = new AbortController();
+  const failing = rotation.ensure(stop.signal);
+  await until(world.clock, () => (told.get('kubelet_server_expiration_renew_errors') ?? 0) > 0, 60_000, 1000);
+  stop.abort(new Error('stop'));
+  await assert.rejects(failing, { message: 'stop' });
+  assert.equal(told.get('kubelet_certificate_manager_server_ttl_seconds'), Number.POSITIVE_INFINITY, 'there is none');
+  world.double.isDown = false;
+  await renew();
+  assert.equal(told.get('kubelet_certificate_manager_server_rotation_seconds'), undefined, 'none was replaced');
+  await rotation.ensure(never);
+  const ttl = told.get('kubelet_certificate_manager_server_ttl_seconds') ?? 0;
+  assert.ok(ttl > 0 && ttl < 10 * 365 * 86_400, String(ttl));
+  await world.clock.advance(3_600_000);
+  address = '192.0.2.2';
+  await renew();
+  assert.ok((told.get('kubelet_certificate_manager_server_rotation_seconds') ?? 0) >= 3600);
 });
 
 test('H-307: the serving certificate names the addresses of the Node, and is asked for again when they change', async (t) => {

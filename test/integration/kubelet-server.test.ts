@@ -394,7 +394,7 @@ describe('the kubelet server', () => {
     ['POST', '/statusz', 200, undefined],
   ];
   for (const [method, target, code, text, header] of answers) {
-    test(`H-270 … H-279f: ${method} ${target} is answered with ${code}, as a kubelet 1.36.2 does`, async () => {
+    test(`H-271 … H-278: ${method} ${target} is answered with ${code}, as a kubelet 1.36.2 does`, async () => {
       const answer = await w.main(target, { method });
       assert.deepEqual([answer.code, text === undefined ? undefined : answer.text], [code, text]);
       if (header !== undefined) assert.equal(answer.headers[header[0]], header[1]);

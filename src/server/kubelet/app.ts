@@ -214,7 +214,11 @@ export class KubeletApi {
         return mergeExpositions(counted, stateMetrics(this.#deps), logMetrics(await stats.logs()));
       },
       '/metrics/probes': () => metricsView.expose('probes'),
-      '/metrics/slis': async () => this.#healthMetrics(),
+      '/metrics/slis': async () => {
+        // Nobody may ever ask for the health itself.
+        this.#countChecks();
+        return this.#healthMetrics();
+      },
       '/metrics/resource': async () => {
         const [{ node, pods }, cgroups] = await Promise.all([this.#usage(), stats.cgroups({ signal: this.#deps.signal })]);
         return resourceMetrics(node, pods, cgroups);
@@ -383,17 +387,20 @@ export class KubeletApi {
   }
 
   #health(check: string, request: Request): Response {
-    for (const { name, check: run } of this.#deps.health) this.#countCheck(name, run() === undefined);
+    this.#countChecks();
     const answer = answerHealth(this.#deps.health, 'healthz', check, new URL(request.url).searchParams);
     if (answer.failures.length > 0) this.#deps.log.warn('health check failed', { failures: answer.failures });
     return text(answer.body, answer.code);
   }
 
-  #countCheck(name: string, isWell: boolean): void {
-    const counts = this.#checkCounts.get(name) ?? { success: 0, error: 0, last: true };
-    counts[isWell ? 'success' : 'error'] += 1;
-    counts.last = isWell;
-    this.#checkCounts.set(name, counts);
+  #countChecks(): void {
+    for (const { name, check } of this.#deps.health) {
+      const isWell = check() === undefined;
+      const counts = this.#checkCounts.get(name) ?? { success: 0, error: 0, last: true };
+      counts[isWell ? 'success' : 'error'] += 1;
+      counts.last = isWell;
+      this.#checkCounts.set(name, counts);
+    }
   }
 
   /** H-422. */
