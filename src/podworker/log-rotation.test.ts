@@ -24,6 +24,8 @@ async function setUp(options: Partial<LogRotationOptions> = {}, ids: readonly st
   const logOf = (id: string): string => path.join(folder, `${id}.log`);
   const reopened: string[] = [];
   const failures = new Set<string>();
+  const gone = new Set<string>();
+  const warnings: string[] = [];
   const statusCalls: string[] = [];
   const containers = ids.map((id) => observedContainer({ id, state: id.startsWith('exited') ? 'exited' : 'running' }));
   const rotation = new LogRotation(
@@ -33,7 +35,7 @@ async function setUp(options: Partial<LogRotationOptions> = {}, ids: readonly st
         listContainers: async () => containers,
         containerStatus: async (id) => {
           statusCalls.push(id);
-          return observedContainer({ id, logPath: logOf(id) });
+          return gone.has(id) ? undefined : observedContainer({ id, logPath: logOf(id) });
         },
         reopenContainerLog: async (id) => {
           if (failures.delete(id)) throw new RuntimeError('unknown', 'cannot reopen');
@@ -43,12 +45,12 @@ async function setUp(options: Partial<LogRotationOptions> = {}, ids: readonly st
         },
       },
       clock,
-      logger: silentLogger,
+      logger: { ...silentLogger, warn: (message) => warnings.push(message) },
     },
   );
   const files = async (): Promise<readonly string[]> => (await readdir(folder)).sort();
   const write = (text: string, id = 'c1'): Promise<void> => appendFile(logOf(id), text);
-  return { clock, failures, files, folder, logOf, reopened, rotation, statusCalls, write };
+  return { clock, failures, files, folder, gone, logOf, reopened, rotation, statusCalls, warnings, write };
 }
 
 test('a log that reached its size is renamed and reopened (L-391)', async () => {
@@ -94,12 +96,23 @@ test('a container that writes much more keeps few files, all lines in order, the
   assert.equal((await stat(path.join(folder, archive))).mode & 0o777, 0o640);
 });
 
+test('a container that ended since it was listed is no trouble (L-393)', async () => {
+  const { failures, gone, rotation, warnings } = await setUp({}, ['c1']);
+  await rotation.rotateAll({ signal });
+  failures.add('c1');
+  gone.add('c1');
+  await rm(path.join(base, String(made)), { recursive: true });
+  await rotation.rotateAll({ signal });
+  assert.deepEqual(warnings, []);
+});
+
 test('a reopen that fails gives the log its name back; the next pass succeeds (C-387, L-391, L-393)', async () => {
-  const { failures, files, rotation, write, logOf } = await setUp({}, ['bad', 'good']);
+  const { failures, files, rotation, warnings, write, logOf } = await setUp({}, ['bad', 'good']);
   for (const id of ['bad', 'good']) await write('y'.repeat(1000), id);
   failures.add('bad');
   await rotation.rotateAll({ signal });
   const names = await files();
+  assert.deepEqual(warnings, ['a container log cannot be rotated']);
   assert.equal(names.filter((name) => name.startsWith('bad.')).length, 1);
   assert.equal(names.filter((name) => name.startsWith('good.')).length, 2);
   assert.equal((await stat(logOf('bad'))).size, 1000);

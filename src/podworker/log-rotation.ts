@@ -72,7 +72,8 @@ export class LogRotation {
           await this.#look(id, signal);
         } catch (error) {
           signal.throwIfAborted();
-          this.#deps.logger.warn('a container log cannot be rotated', { containerID: id, error });
+          // It may have ended since it was listed.
+          if (await this.#isRunning(id, signal)) this.#deps.logger.warn('a container log cannot be rotated', { containerID: id, error });
         }
       }
     };
@@ -91,6 +92,15 @@ export class LogRotation {
       size = await sizeOf(log);
     }
     if (size !== undefined && size >= this.#options.maxSizeBytes) await this.#rotate(id, log, signal);
+  }
+
+  async #isRunning(id: string, signal: AbortSignal): Promise<boolean> {
+    try {
+      return (await this.#deps.runtime.containerStatus(id, { signal }))?.state === 'running';
+    } catch {
+      signal.throwIfAborted();
+      return true;
+    }
   }
 
   async #rotate(id: string, log: string, signal: AbortSignal): Promise<void> {
