@@ -8,7 +8,7 @@ import { after, before, describe, it } from 'node:test';
 import type { Container, Pod, PodSpec } from '../../src/api/gen/kubernetes.ts';
 import { ociArchitecture, writeImageArchive } from '../../src/image/oci-archive.ts';
 import { binDirs, newRunc, offlineImages, whyNoContainerd, whyNoNewRunc } from '../support/containerd.ts';
-import { eventually, ownMounts, TestAgent, uidOf } from '../support/test-agent.ts';
+import { eventually, OwnMounts, TestAgent, uidOf } from '../support/test-agent.ts';
 
 const forever = 'trap "exit 0" TERM; while :; do sleep 1000 & wait; done';
 /** The tests' image with users: `web` (1000) is also in group 5000. */
@@ -43,9 +43,10 @@ function once(script: string, change: Partial<Container> = {}): Container {
 const skip = whyNoContainerd('sid') ?? whyNoNewRunc() ?? false;
 
 describe('what a container gets, on containerd 2.x', { skip }, () => {
+  const mounts = new OwnMounts();
   const agent = new TestAgent({
     binDirs: [newRunc, ...binDirs('sid')],
-    launcher: ownMounts,
+    launcher: mounts.launcher,
     archives: async () => ({ 'users.tar': await usersArchive() }),
     kubelet: {
       clusterDomain: 'cluster.local',
@@ -240,6 +241,7 @@ describe('what a container gets, on containerd 2.x', { skip }, () => {
   };
 
   before(async () => {
+    await mounts.start('shared');
     await agent.configure();
     mkdirSync(path.join(agent.rootDir, 'seccomp'), { recursive: true });
     const profile = { defaultAction: 'SCMP_ACT_ALLOW', syscalls: [{ names: ['mkdir', 'mkdirat'], action: 'SCMP_ACT_ERRNO' }] };
@@ -249,7 +251,10 @@ describe('what a container gets, on containerd 2.x', { skip }, () => {
     await agent.beside('mount', '-t', 'tmpfs', 'rro', path.join(host, 'rro', 'sub'));
     for (const [name, podSpec] of Object.entries(pods)) agent.putPod(name, podSpec);
   });
-  after(() => agent.destroy());
+  after(async () => {
+    await agent.destroy();
+    mounts.stop();
+  });
 
   const terminated = (pod: Pod, container: string) =>
     pod.status?.containerStatuses?.find(({ name }) => name === container)?.state?.terminated;
@@ -274,6 +279,13 @@ describe('what a container gets, on containerd 2.x', { skip }, () => {
     );
     const { uid, gid } = statSync(path.join(host, 'users', 'f'));
     assert.deepEqual([uid, gid], [0, 0]);
+    // Another life of the agent gives the next containers the same ids.
+    await agent.end('SIGKILL');
+    await agent.start();
+    const pod = await agent.ready('users-a');
+    await agent.killContainer((await agent.running(uidOf(pod))).id);
+    await agent.ready('users-a', (one) => one.status?.containerStatuses?.[0]?.restartCount === 1);
+    assert.equal((await agent.exec('users-a', 'app', 'cat /proc/self/uid_map')).trim().split(/\s+/)[1], String(first.get('users-a')));
   });
 
   it('C-362 procMount Unmasked with a user namespace; read-only root; privileged', async () => {

@@ -8,12 +8,13 @@ import type { Pod } from '../../src/api/gen/kubernetes.ts';
 import { listProcesses } from '../../src/runtime/containerd/process-table.ts';
 import { offlineImages, whyNoContainerd } from '../support/containerd.ts';
 import { exec, forever, goes, isOver, run, statusOf, stays, TellingPods } from '../support/telling-pods.ts';
-import { cgroupOf, eventually, options, ownMounts, TestAgent, uidOf } from '../support/test-agent.ts';
+import { cgroupOf, eventually, OwnMounts, options, TestAgent, uidOf } from '../support/test-agent.ts';
 
 const rule = (action: string, ...values: readonly number[]) => [{ action, exitCodes: { operator: 'In', values } }];
 
 describe('the life of Pods on containerd', { skip: whyNoContainerd() ?? false }, () => {
-  const agent = new TestAgent({ launcher: ownMounts });
+  const mounts = new OwnMounts();
+  const agent = new TestAgent({ launcher: mounts.launcher });
   const pods = new TellingPods(agent);
   const put = pods.put.bind(pods);
   const lines = pods.lines.bind(pods);
@@ -21,6 +22,7 @@ describe('the life of Pods on containerd', { skip: whyNoContainerd() ?? false },
   const hasEvent = pods.hasEvent.bind(pods);
 
   before(async () => {
+    await mounts.start('shared');
     await agent.configure();
     await agent.start();
     put('order', {
@@ -142,7 +144,10 @@ describe('the life of Pods on containerd', { skip: whyNoContainerd() ?? false },
     put('signal', { os: { name: 'linux' }, containers: [stays('app', { lifecycle: { stopSignal: 'SIGUSR1' } })] });
     put('crash', { containers: [run('app', 'date +%s >>/o/log; exit 1')] });
   });
-  after(() => agent.destroy());
+  after(async () => {
+    await agent.destroy();
+    mounts.stop();
+  });
 
   it('C-262 C-267 C-268 init containers and sidecars begin in their order', async () => {
     await agent.ready('order');

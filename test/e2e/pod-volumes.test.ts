@@ -1,7 +1,7 @@
 // Volumes and huge pages of the whole agent on real containerd, on a machine whose mounts are private: what does not
 // come with the machine the agent must make. Scenarios of spec 02, section 13, by number.
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
@@ -10,7 +10,7 @@ import { after, before, describe, it } from 'node:test';
 import type { Container, Node, Pod, PodSpec, Volume } from '../../src/api/gen/kubernetes.ts';
 import { runProgram } from '../../src/std/process.ts';
 import { offlineImages, whyNoContainerd } from '../support/containerd.ts';
-import { eventually, options, TestAgent, uidOf } from '../support/test-agent.ts';
+import { eventually, OwnMounts, options, TestAgent, uidOf } from '../support/test-agent.ts';
 
 const forever = 'trap "exit 0" TERM; while :; do sleep 1000 & wait; done';
 
@@ -38,10 +38,9 @@ function takeHugePages(count: number): number | string {
 }
 
 describe('volumes, where mounts are private', { skip: whyNoContainerd() ?? false }, () => {
-  // One mount namespace for every life of the agent, and for its containerd.
-  const launcher: string[] = [];
+  const mounts = new OwnMounts();
   const agent = new TestAgent({
-    launcher,
+    launcher: mounts.launcher,
     kubelet: { evictionPressureTransitionPeriod: '1s' },
     agent: { criticalPods: 'byPriority' },
   });
@@ -49,25 +48,11 @@ describe('volumes, where mounts are private', { skip: whyNoContainerd() ?? false
   const volumeDir = (pod: Pod, name: string, plugin = 'empty-dir'): string =>
     path.join(agent.rootDir, 'pods', uidOf(pod), 'volumes', `kubernetes.io~${plugin}`, name);
   const isOver = (pod: Pod): boolean => pod.status?.phase === 'Failed' || pod.status?.phase === 'Succeeded';
-  let holder: ChildProcess;
   let socket: Server;
   let pages: number | string;
 
   before(async () => {
-    const command = [
-      '--pdeathsig',
-      'KILL',
-      'unshare',
-      '--mount',
-      '--propagation',
-      'private',
-      'sh',
-      '-c',
-      'echo ready; exec sleep infinity',
-    ];
-    holder = spawn('setpriv', command, { stdio: ['ignore', 'pipe', 'inherit'] });
-    if (holder.stdout !== null) await once(holder.stdout, 'data');
-    launcher.push('nsenter', '--target', String(holder.pid), '--mount');
+    await mounts.start('private');
     await agent.configure();
     mkdirSync(path.join(host, 'dir'), { recursive: true });
     writeFileSync(path.join(host, 'file'), 'a file');
@@ -78,7 +63,7 @@ describe('volumes, where mounts are private', { skip: whyNoContainerd() ?? false
   });
   after(async () => {
     await agent.destroy();
-    holder.kill('SIGKILL');
+    mounts.stop();
     if (typeof pages === 'number') writeFileSync(hugePages, String(pages));
     socket.close();
   });
@@ -121,7 +106,7 @@ describe('volumes, where mounts are private', { skip: whyNoContainerd() ?? false
       { name: 'disk', emptyDir: {} },
       { name: 'memory', emptyDir: { medium: 'Memory' } },
     ];
-    const mounts = [
+    const volumeMounts = [
       { name: 'disk', mountPath: '/disk' },
       { name: 'disk', mountPath: '/sub', subPath: 'a/b' },
       { name: 'memory', mountPath: '/memory' },
@@ -132,7 +117,7 @@ describe('volumes, where mounts are private', { skip: whyNoContainerd() ?? false
     for (let round = 0; round < 3; round++) {
       // Names that are no UTF-8, and a folder for somebody to mount on.
       const script = "mkdir -p /disk/in /disk/$(printf 'd\\344') && touch /disk/$(printf 'f\\344') /memory/f";
-      agent.putPod('mounted', spec([box(script, { volumeMounts: mounts })], volumes));
+      agent.putPod('mounted', spec([box(script, { volumeMounts })], volumes));
       const pod = await agent.ready('mounted');
       const podDir = path.join(agent.rootDir, 'pods', uidOf(pod));
       await eventually(agent, 'written', async () => (await agent.exec('mounted', 'app', 'ls /memory')) === 'f' || undefined);
@@ -161,7 +146,7 @@ describe('volumes, where mounts are private', { skip: whyNoContainerd() ?? false
       spec([box('', { volumeMounts: [{ name: 'm', mountPath: '/m' }] })], [{ name: 'm', emptyDir: { medium: 'Memory' } }]),
     );
     const pod = await agent.ready('held');
-    const [program = '', ...inside] = launcher;
+    const [program = '', ...inside] = mounts.launcher;
     const script = `cd ${volumeDir(pod, 'm')} && echo in && exec sleep infinity`;
     const guest = spawn(program, [...inside, 'setpriv', '--pdeathsig', 'KILL', 'sh', '-c', script], {
       stdio: ['ignore', 'pipe', 'inherit'],

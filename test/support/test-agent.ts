@@ -100,8 +100,26 @@ export interface TestAgentOptions {
   readonly launcher?: readonly string[];
 }
 
-/** Mounts that are shared, for mountPropagation on machines where `/` is not, and that end with the test. */
-export const ownMounts: readonly string[] = ['unshare', '--mount', '--propagation', 'shared'];
+/** Mounts of their own for every life of an agent and for its containerd, whatever those of the machine are like. */
+export class OwnMounts {
+  /** For `TestAgentOptions`; in force from `start` on. */
+  readonly launcher: string[] = [];
+  #holder: ChildProcess | undefined;
+
+  /** `private`: as on a machine without systemd. `shared`: as systemd makes them. */
+  async start(propagation: 'private' | 'shared'): Promise<void> {
+    const hold = ['unshare', '--mount', '--propagation', propagation, 'sh', '-c', 'echo ready; exec sleep infinity'];
+    const holder = spawn('setpriv', ['--pdeathsig', 'KILL', ...hold], { stdio: ['ignore', 'pipe', 'inherit'] });
+    this.#holder = holder;
+    await once(holder.stdout, 'data');
+    this.launcher.push('nsenter', '--target', String(holder.pid), '--mount');
+  }
+
+  /** After the agents in it were destroyed. */
+  stop(): void {
+    this.#holder?.kill('SIGKILL');
+  }
+}
 
 export class TestAgent {
   // Named as startContainerd names its own, so that what a killed run left is swept with them.
