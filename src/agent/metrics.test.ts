@@ -41,6 +41,16 @@ test('a runtime that does not say its cgroup driver is too old for the kubelet a
   }
 });
 
+test('labels are sorted, whatever is in them (H-350)', async () => {
+  const metrics = new PrometheusMetrics();
+  const strange = 'a",z="\\} {\n';
+  metrics.counter({ name: 'strange_total', help: 'h', labels: ['z', 'a'] }).inc({ z: 'last', a: strange });
+  metrics.histogram({ name: 'seconds', help: 'h', labels: ['b'], buckets: [1] }).observe(2, { b: 'x' });
+  const text = await metrics.expose('agent');
+  assert.match(text, /^strange_total\{a="a\\",z=\\"\\\\\} \{\\n",z="last"\} 1$/m);
+  assert.match(text, /^seconds_bucket\{b="x",le="1"\} 0\nseconds_bucket\{b="x",le="\+Inf"\} 1$/m);
+});
+
 test('a family without labels is there with 0 from the first, one with labels with its first series (H-351)', async () => {
   const metrics = new PrometheusMetrics();
   metrics.counter({ name: 'plain_total', help: 'h' });

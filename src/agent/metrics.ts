@@ -35,6 +35,11 @@ interface Declared {
   readonly metric: unknown;
 }
 
+/** `b="1",a="2"` → `a="2",b="1"` (H-350). Values may hold anything, quotes among it. */
+function sortLabels(labels: string): string {
+  return (labels.match(/[a-zA-Z_]+="(?:[^"\\]|\\.)*"/g) ?? []).sort().join(',');
+}
+
 const common = (options: MetricOptions) => ({ name: options.name, help: options.help, labelNames: [...(options.labels ?? [])] });
 
 /** Implements the views of server/ and the port of std/ at once. */
@@ -85,7 +90,7 @@ export class PrometheusMetrics implements Metrics {
     // A labelled family without a series yet would be a header without content.
     return texts
       .filter((text) => /^[^#\n]/m.test(text))
-      .map((text) => `${text}\n`)
+      .map((text) => `${text.replace(/^(\w+)\{(.*)\} /gm, (_, name: string, labels: string) => `${name}{${sortLabels(labels)}} `)}\n`)
       .join('');
   }
 

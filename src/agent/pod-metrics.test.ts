@@ -25,7 +25,7 @@ test('H-366 … H-368, H-370, H-374, H-378, C-500: the life of a Pod in numbers'
       .find((line) => line.startsWith(`${name} `))
       ?.slice(name.length + 1);
   const working = (lifecycle: string, config: string) =>
-    sample(`kubelet_working_pods{lifecycle="${lifecycle}",config="${config}",static="true"}`);
+    sample(`kubelet_working_pods{config="${config}",lifecycle="${lifecycle}",static="true"}`);
   const pod = podOf();
 
   assert.equal(await working('sync', 'desired'), '0', 'every combination is there');

@@ -28,8 +28,8 @@ export function runtimeView(runtime: Runtime): RuntimeView {
     async runningPods(options) {
       const [sandboxes, containers] = await Promise.all([runtime.listPodSandboxes({}, options), runtime.listContainers({}, options)]);
       const pods = new Map<string, RunningPod & { readonly containers: { readonly name: string; readonly image: string }[] }>();
-      for (const { podUid, name, namespace } of sandboxes) {
-        if (!pods.has(podUid)) pods.set(podUid, { name, namespace, uid: podUid, containers: [] });
+      for (const { podUid, name, namespace, state } of sandboxes) {
+        if (state === 'ready' && !pods.has(podUid)) pods.set(podUid, { name, namespace, uid: podUid, containers: [] });
       }
       for (const container of containers) {
         if (container.state !== 'running') continue;

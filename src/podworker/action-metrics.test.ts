@@ -57,9 +57,9 @@ const rows: readonly (readonly [rule: string, deeds: readonly (readonly [Action,
     ],
     [
       'kubelet_started_containers_total{container_type="container"} 2',
-      'kubelet_started_containers_errors_total{container_type="container",code="ErrImagePull"} 1',
-      'kubelet_started_containers_errors_total{container_type="container",code="CreateContainerConfigError"} 1',
-      'kubelet_started_containers_errors_total{container_type="container",code="RunContainerError"} 1',
+      'kubelet_started_containers_errors_total{code="ErrImagePull",container_type="container"} 1',
+      'kubelet_started_containers_errors_total{code="CreateContainerConfigError",container_type="container"} 1',
+      'kubelet_started_containers_errors_total{code="RunContainerError",container_type="container"} 1',
     ],
   ],
   [

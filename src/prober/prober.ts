@@ -68,12 +68,12 @@ export class Prober {
     this.#deps = deps;
     this.#total = deps.metrics.counter({
       name: 'prober_probe_total',
-      help: 'Cumulative number of a liveness, readiness or startup probe for a container by result.',
+      help: '[BETA] Probes of containers by their result',
       labels: ['probe_type', 'result', 'container', 'pod', 'namespace', 'pod_uid'],
     });
     this.#durations = deps.metrics.histogram({
       name: 'prober_probe_duration_seconds',
-      help: 'Duration in seconds for a probe response.',
+      help: '[ALPHA] How long probes took',
       labels: ['probe_type', 'container', 'pod', 'namespace'],
     });
   }

@@ -8,6 +8,7 @@ import type { Logger } from '../std/log.ts';
 import type { Metrics } from '../std/metrics.ts';
 import { KubeletApi, type KubeletApiOptions, type KubeletBuild } from './kubelet/app.ts';
 import { anonymousUser, KubeletAuth, type KubeletAuthOptions } from './kubelet/auth.ts';
+import { RequestMeter } from './kubelet/request-meter.ts';
 import { givenCertificate, selfSignedCertificate } from './kubelet/serving-certificate.ts';
 import { kubeletStream } from './kubelet/streams.ts';
 import { Listener, type ListenerHandlers } from './listener.ts';
@@ -225,15 +226,26 @@ export class KubeletServer {
     const health = listener === 'healthz' ? this.#deps.health.filter((check) => check.name === 'ping') : this.#deps.health;
     const { app } = new KubeletApi({ ...this.#options, listener }, { ...this.#deps, health, auth, signal });
     const { enableDebuggingHandlers } = this.#options;
+    // As with a kubelet, the health port is not counted.
+    const meter = listener === 'healthz' ? undefined : new RequestMeter(listener === 'main' ? 'readwrite' : 'readonly', this.#deps);
+    const measured = async <T>(method: string, path: string, answer: () => T | Promise<T>): Promise<T> =>
+      meter === undefined ? await answer() : await meter.measure(method, path, answer);
     return {
       authenticate,
-      refuse: () => ({ contentType: 'text/plain; charset=utf-8', body: 'Unauthorized' }),
-      fetch: (request: Request, user: User) => app.fetch(request, { user }),
+      refuse: ({ method = '', url }) => {
+        meter?.refused(method, pathOf(url));
+        return { contentType: 'text/plain; charset=utf-8', body: 'Unauthorized' };
+      },
+      fetch: (request: Request, user: User) => measured(request.method, new URL(request.url).pathname, () => app.fetch(request, { user })),
       upgrade: (request, socket, head, user) =>
-        kubeletStream(request, socket, head, user, { ...this.#deps, auth, enableDebuggingHandlers, signal }),
+        measured(request.method ?? '', pathOf(request.url), () =>
+          kubeletStream(request, socket, head, user, { ...this.#deps, auth, enableDebuggingHandlers, signal }),
+        ),
     };
   }
 }
+
+const pathOf = (url = '/'): string => url.split('?')[0] ?? '';
 
 async function modifiedAt(file: string): Promise<number | undefined> {
   try {

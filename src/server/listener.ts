@@ -14,7 +14,7 @@ export interface ListenerHandlers {
   /** Undefined: nobody we know; the request is answered with `refuse` and goes no further. */
   authenticate(request: IncomingMessage): User | undefined | Promise<User | undefined>;
   /** The answer to somebody unknown. */
-  refuse(): { readonly contentType: string; readonly body: string };
+  refuse(request: IncomingMessage): { readonly contentType: string; readonly body: string };
   fetch(request: Request, user: User): Response | Promise<Response>;
   /** A request that wants the connection for itself. Owns the socket from here on. */
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer, user: User): Promise<void>;
@@ -109,7 +109,7 @@ export class Listener {
         const { incoming } = env as { readonly incoming: IncomingMessage };
         const user = await this.#handlers.authenticate(incoming);
         if (user === undefined) {
-          const { contentType, body } = this.#handlers.refuse();
+          const { contentType, body } = this.#handlers.refuse(incoming);
           return new Response(body, { status: 401, headers: { 'Content-Type': contentType, 'Cache-Control': 'no-cache, private' } });
         }
         return await this.#handlers.fetch(request, user);
@@ -125,7 +125,7 @@ export class Listener {
     socket.on('error', () => socket.destroy());
     const user = await this.#handlers.authenticate(request);
     if (user === undefined) {
-      const { contentType, body } = this.#handlers.refuse();
+      const { contentType, body } = this.#handlers.refuse(request);
       writeResponse(socket, 401, 'Unauthorized', { 'Content-Type': contentType }, body);
       return;
     }

@@ -333,9 +333,13 @@ describe('the kubelet server', () => {
   test('H-350 H-351 H-360 H-387 H-414 H-422: metrics', async () => {
     const text = (await w.main('/metrics')).text;
     assert.match(text, /^kubelet_node_name\{node="node1"\} 1$/m);
-    assert.match(text, /^kubelet_http_requests_total\{method="GET",path="pods",server_type="readwrite",long_running="false"\} \d+$/m);
+    assert.match(text, /^kubelet_http_requests_total\{long_running="false",method="GET",path="pods",server_type="readwrite"\} \d+$/m);
     assert.match(text, /^process_resident_memory_bytes [1-9]\d+$/m);
     assert.match(text, /^process_cpu_seconds_total \d/m);
+    const counted = (labels: string) => Number(new RegExp(`^kubelet_http_requests_total\\{${labels}\\} (\\d+)$`, 'm').exec(text)?.[1] ?? 0);
+    assert.ok(counted('long_running="true",method="POST",path="exec",server_type="readwrite"') >= 5, 'streams');
+    assert.ok(counted('long_running="false",method="GET",path="other",server_type="readwrite"') >= 3, 'paths that do not exist');
+    assert.ok(counted('long_running="false",method="GET",path="healthz",server_type="readwrite"') >= 3, 'those of nobody');
     const families = [...text.matchAll(/^# TYPE (\S+)/gm)].map((m) => m[1] ?? '');
     assert.deepEqual(families, [...families].sort());
     assert.match(text, /^kubelet_desired_pods\{static="true"\} 1$/m);

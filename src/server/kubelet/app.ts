@@ -9,7 +9,6 @@ import { type Clock, type Instant, toRfc3339 } from '../../std/clock.ts';
 import { formatDuration } from '../../std/duration.ts';
 import { messageOf, RuntimeError } from '../../std/errors.ts';
 import type { Logger } from '../../std/log.ts';
-import type { Counter, Gauge, Histogram, Metrics } from '../../std/metrics.ts';
 import { readBody } from '../body.ts';
 import { answerHealth } from '../health.ts';
 import { ApiError } from '../kube/api-error.ts';
@@ -69,7 +68,6 @@ export interface KubeletApiDeps {
   readonly toStaticUid?: ToStaticUid | undefined;
   readonly build: KubeletBuild;
   readonly setVerbosity: (verbosity: number) => void;
-  readonly metrics: Metrics;
   readonly clock: Clock;
   readonly log: Logger;
   readonly signal: AbortSignal;
@@ -101,36 +99,15 @@ const debugPaths = new Set(['run', 'exec', 'attach', 'portForward', 'containerLo
 const mainPaths = new Set([...debugPaths, 'pods', 'healthz', 'metrics', 'stats', 'configz', 'checkpoint', 'statusz', 'flagz', 'debug']);
 const readOnlyPaths = new Set([...debugPaths, 'pods', 'healthz', 'metrics', 'stats']);
 
-const metricLabels = ['method', 'path', 'server_type', 'long_running'] as const;
-
 export class KubeletApi {
   readonly app = new Hono<Env>({ strict: true });
   readonly #options: KubeletApiOptions;
   readonly #deps: KubeletApiDeps;
-  readonly #requests: Counter;
-  readonly #inflight: Gauge;
-  readonly #durations: Histogram;
-  readonly #inflightCounts = new Map<string, number>();
   readonly #checkCounts = new Map<string, { success: number; error: number; last: boolean }>();
 
   constructor(options: KubeletApiOptions, deps: KubeletApiDeps) {
     this.#options = options;
     this.#deps = deps;
-    this.#requests = deps.metrics.counter({
-      name: 'kubelet_http_requests_total',
-      help: '[ALPHA] HTTP requests received',
-      labels: metricLabels,
-    });
-    this.#inflight = deps.metrics.gauge({
-      name: 'kubelet_http_inflight_requests',
-      help: '[ALPHA] HTTP requests being answered',
-      labels: metricLabels,
-    });
-    this.#durations = deps.metrics.histogram({
-      name: 'kubelet_http_requests_duration_seconds',
-      help: '[ALPHA] How long HTTP requests took',
-      labels: metricLabels,
-    });
     if (options.listener === 'healthz') this.#healthRoutes();
     else this.#routes();
   }
@@ -139,8 +116,8 @@ export class KubeletApi {
     const { app } = this;
     app.onError((error, c) => this.#failure(error, c.req.raw));
     app.notFound(missing);
-    app.get('/healthz', (c) => this.#health('', c.req.raw));
-    app.get('/healthz/:check', (c) => this.#health(c.req.param('check'), c.req.raw));
+    app.all('/healthz', (c) => this.#health('', c.req.raw));
+    app.all('/healthz/:check', (c) => this.#health(c.req.param('check'), c.req.raw));
   }
 
   #routes(): void {
@@ -155,7 +132,8 @@ export class KubeletApi {
       const authorization = await this.#deps.auth?.authorize(c.env.user, c.req.method, path, this.#deps.signal);
       if (authorization?.allowed === false) return text(authorization.message, authorization.code);
       if (debugPaths.has(first) && (!isMain || !this.#options.enableDebuggingHandlers)) return text(`${debugDisabled}\n`, 405);
-      return await this.#measured(c.req.method, path, next);
+      await next();
+      return undefined;
     });
     this.#podRoutes();
     this.#metricRoutes();
@@ -426,27 +404,6 @@ export class KubeletApi {
     ]);
   }
 
-  async #measured(method: string, path: string, next: () => Promise<void>): Promise<undefined> {
-    const labels = requestLabels(method, path, this.#options.listener === 'main' ? 'readwrite' : 'readonly');
-    const key = JSON.stringify(labels);
-    const startedAt = this.#deps.clock.now();
-    this.#requests.inc(labels);
-    this.#countInflight(key, labels, 1);
-    try {
-      await next();
-    } finally {
-      this.#countInflight(key, labels, -1);
-      this.#durations.observe((this.#deps.clock.now() - startedAt) / 1000, labels);
-    }
-    return undefined;
-  }
-
-  #countInflight(key: string, labels: Readonly<Record<string, string>>, by: number): void {
-    const count = (this.#inflightCounts.get(key) ?? 0) + by;
-    this.#inflightCounts.set(key, count);
-    this.#inflight.set(count, labels);
-  }
-
   #failure(error: unknown, request: Request): Response {
     const known = error instanceof ApiError ? error : toLogError(error);
     if (known !== undefined) return text(known.message, known.status.code);
@@ -466,19 +423,6 @@ function flagz(config: Readonly<Record<string, unknown>>): string {
       : [`${path}=${typeof value === 'string' ? value : JSON.stringify(value)}`];
   const { kind: _kind, apiVersion: _apiVersion, ...fields } = config;
   return ['kubelet flagz', debuggingWarning, '', ...[...lines(fields, '')].sort(), ''].join('\n');
-}
-
-/** H-387. */
-export function requestLabels(method: string, path: string, serverType: 'readwrite' | 'readonly'): Readonly<Record<string, string>> {
-  const [, first = '', second = ''] = path.split('/');
-  const isKnown = mainPaths.has(first);
-  const shown = first === 'metrics' && second !== '' ? `metrics/${second}` : first;
-  return {
-    method,
-    path: isKnown ? shown : 'other',
-    server_type: serverType,
-    long_running: ['exec', 'attach', 'portForward', 'debug'].includes(first) ? 'true' : 'false',
-  };
 }
 
 export const findPod = (pods: PodsView, namespace: string, name: string): Pod | undefined =>
