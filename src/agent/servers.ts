@@ -69,6 +69,7 @@ export async function startServers(config: AgentConfig, deps: ServersDeps, life:
     },
     health: [
       { name: 'ping', check: () => undefined },
+      // A log that cannot be written holds up the whole process, and this answer with it.
       { name: 'log', check: () => undefined },
       { name: 'syncloop', check: () => engine.pleg.unhealthyReason() },
     ],

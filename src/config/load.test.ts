@@ -300,6 +300,20 @@ volumeStatsAggPeriod: 0s
     assert.deepEqual(warnings, ['feature gates without effect here: A, B, C, D']);
   });
 
+  it('H-302: a port that makes everybody root is warned of, unless only this machine reaches it', () => {
+    const open = 'authentication: {anonymous: {enabled: true}}\nauthorization: {mode: AlwaysAllow}\n';
+    const warned = (more: string): boolean =>
+      load({ file: `${kubelet}port: 10250\n${open}${more}` }).warnings.some((text) => text.includes('is root on this machine'));
+    assert.deepEqual(['', 'address: 127.0.0.1\n', 'address: "::1"\n', 'enableServer: false\n', 'address: 192.0.2.1\n'].map(warned), [
+      true,
+      false,
+      false,
+      false,
+      true,
+    ]);
+    assert.deepEqual(load({ file: `${kubelet}port: 10250\n` }).warnings, []);
+  });
+
   it('H-328: one warning names the fields without effect, set to something else than their default', () => {
     const file = `${kubelet}hairpinMode: none\nvolumeStatsAggPeriod: 1m\npodCIDR: 10.0.0.0/8\n`;
     assert.deepEqual(load({ file, flags: { 'cloud-provider': ['external'] } }).warnings, [

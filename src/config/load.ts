@@ -107,9 +107,20 @@ export function loadConfig(input: ConfigInput): LoadedConfig {
   if (loaded.config.serverTlsBootstrap && loaded.config.kubeconfig === undefined) {
     findings.warnings.push('serverTLSBootstrap: no client provided, nobody signs a serving certificate: a self-signed one is used');
   }
+  if (isOpenToAll(loaded.config)) {
+    findings.warnings.push(
+      `whoever reaches ${loaded.config.address}:${loaded.config.port} is root on this machine: anonymous callers may do everything (authentication.anonymous.enabled, authorization.mode AlwaysAllow). Set one of them otherwise, or address to 127.0.0.1`,
+    );
+  }
   const inert = inertSettings(loaded.config, written);
   if (inert.length > 0) findings.warnings.push(`accepted, but without effect here: ${inert.join(', ')}`);
   return { ...loaded, warnings: findings.warnings, files };
+}
+
+/** H-302: a command in a container is a short way to the whole machine. */
+function isOpenToAll(config: AgentConfig): boolean {
+  const isLocal = config.address === '::1' || config.address.startsWith('127.');
+  return config.enableServer && config.port !== 0 && !isLocal && config.anonymousAuth && config.authorizationMode === 'AlwaysAllow';
 }
 
 /** What somebody set to something else than its default although nothing here looks at it, as they wrote it. */
