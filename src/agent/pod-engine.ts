@@ -79,7 +79,6 @@ export async function createPodEngine(options: PodEngineOptions, deps: PodEngine
   const { runtime, clock, random, logger, events, podConfig, node, reload } = deps;
   const agentStartedAt = clock.now();
   const podCgroups = cgroup.perQos ? await makePodCgroups(options, deps) : undefined;
-  const cgroups = podCgroups ?? noCgroups;
   let workers: PodWorkers | undefined;
   const isEnforced = config.enforceNodeAllocatable.includes('pods');
   const pidsLimit = isEnforced ? podTasks(config, await maxPids(realHost)) : -1;
@@ -95,6 +94,7 @@ export async function createPodEngine(options: PodEngineOptions, deps: PodEngine
           },
         );
   await nodeCgroups?.start();
+  const cgroups = podCgroups === undefined || nodeCgroups === undefined ? noCgroups : withNews(podCgroups, () => nodeCgroups.podsChanged());
   const volumes = new Volumes({ rootDir: config.rootDir }, { mounter: programMounter, clock, random, log: logger });
   const idsPerPod = config.userNamespacesIdsPerPod;
   const users = new UserNamespaces(
@@ -175,6 +175,26 @@ const noCgroups: CgroupPort = {
   endResize: async () => undefined,
   remove: async () => undefined,
 };
+
+/** The classes of Pods follow what happens to each of them. */
+function withNews(cgroups: CgroupPort, onChange: () => void): CgroupPort {
+  return {
+    beginResize: (pod, node) => cgroups.beginResize(pod, node),
+    ensure: async (pod, node, state) => {
+      const wasThere = await cgroups.ensure(pod, node, state);
+      onChange();
+      return wasThere;
+    },
+    endResize: async (pod, node) => {
+      await cgroups.endResize(pod, node);
+      onChange();
+    },
+    remove: async (podUid, options) => {
+      await cgroups.remove(podUid, options);
+      onChange();
+    },
+  };
+}
 
 async function makePodCgroups({ layout, cgroup }: PodEngineOptions, { clock, logger }: AgentBase): Promise<PodCgroups> {
   const usesSystemd = cgroup.driver === 'systemd' && (await exists('/run/systemd/system'));

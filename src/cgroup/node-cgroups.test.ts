@@ -32,7 +32,8 @@ function setUp({ isEnforced = true } = {}) {
     },
   );
   const setActive = (count: number): void => {
-    active = Array.from({ length: count }, () => ({ containers: [] }));
+    const container = { name: 'app', resources: { requests: { cpu: '100m' } } };
+    active = Array.from({ length: count }, () => ({ containers: [container] }));
   };
   return { clock, events, calls, faults, node, setActive };
 }
@@ -43,10 +44,28 @@ test('the tree once, the QoS classes every minute (L-301, S-438)', async () => {
   await node.start();
   const running = node.run({ signal: stop.signal });
   setActive(2);
+  assert.deepEqual(calls, ['start'], 'Pods that run keep their shares (D2)');
   await clock.advance(60_000);
   await clock.advance(59_999);
-  assert.deepEqual(calls, ['start', 'qos of 0', 'qos of 2']);
+  assert.deepEqual(calls, ['start', 'qos of 2']);
   assert.deepEqual(events.take(), ['Normal NodeAllocatableEnforced: Updated Node Allocatable limit across pods']);
+  stop.abort();
+  await assert.rejects(running);
+});
+
+test('a Pod that comes or goes counts at once, and nothing is written when nothing changed (L-301)', async () => {
+  const { clock, calls, node, setActive } = setUp();
+  const stop = new AbortController();
+  await node.start();
+  const running = node.run({ signal: stop.signal });
+  for (const count of [1, 1, 2, 0]) {
+    setActive(count);
+    node.podsChanged();
+    await clock.advance(10);
+  }
+  assert.deepEqual(calls, ['start', 'qos of 1', 'qos of 2', 'qos of 0']);
+  await clock.advance(60_000);
+  assert.deepEqual(calls.slice(4), ['qos of 0'], 'once a minute all the same');
   stop.abort();
   await assert.rejects(running);
 });
@@ -74,5 +93,7 @@ test('nothing is told where nothing is enforced; a fault of ours is not swallowe
   await node.start();
   assert.deepEqual(events.take(), []);
   faults.push(new TypeError('ours'));
-  await assert.rejects(node.start(), TypeError);
+  const running = node.run({ signal: new AbortController().signal });
+  node.podsChanged();
+  await assert.rejects(running, TypeError);
 });

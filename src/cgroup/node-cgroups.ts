@@ -3,10 +3,12 @@
 import type { EventObject, EventSink } from '../api/events.ts';
 import type { PodSpec } from '../api/gen/kubernetes.ts';
 import type { NodeAmounts, NodeFacts } from '../pod/node-facts.ts';
+import { Mailbox } from '../std/async.ts';
 import type { Clock } from '../std/clock.ts';
 import { AgentError, messageOf, systemCode } from '../std/errors.ts';
 import type { Logger } from '../std/log.ts';
 import type { PodCgroups } from './pod-cgroups.ts';
+import { qosCgroupValues } from './values.ts';
 
 export interface NodeCgroupsOptions {
   /** What Pods may use together. */
@@ -34,7 +36,10 @@ const periodMs = 60_000;
 export class NodeCgroups {
   readonly #options: NodeCgroupsOptions;
   readonly #deps: NodeCgroupsDeps;
+  readonly #news = new Mailbox<true>();
   #isStarted = false;
+  /** What the Pods had together when it was written last; undefined when it is to be written again. */
+  #shares: number | undefined;
   /** The failure told last. */
   #told = '';
 
@@ -43,35 +48,65 @@ export class NodeCgroups {
     this.#deps = deps;
   }
 
-  /** Makes the tree, or tells why it is not what it should be; `run` tries again. Pods can start either way. */
+  /**
+   * Makes the tree, or tells why it is not what it should be; `run` tries again. Pods can start either way. Those that run
+   * already keep the shares of their class until they are known (D2).
+   */
   async start(): Promise<void> {
-    await this.#attempt();
+    await this.#attempt(async (facts) => await this.#startOnce(facts));
   }
 
-  /** Every minute until the signal aborts. */
+  /** A Pod has come, gone or been resized: the shares of its class may be others now. */
+  podsChanged(): void {
+    this.#news.put(true);
+  }
+
+  /** With every change of the Pods, and every minute whatever there is, until the signal aborts. */
   async run({ signal }: { readonly signal: AbortSignal }): Promise<void> {
-    for (;;) {
-      await this.#deps.clock.sleep(periodMs, signal);
-      await this.#attempt();
-    }
+    const everyMinute = async (): Promise<void> => {
+      for (;;) {
+        await this.#deps.clock.sleep(periodMs, signal);
+        this.#shares = undefined;
+        this.#news.put(true);
+      }
+    };
+    const attend = async (): Promise<void> => {
+      for (;;) {
+        await this.#news.take(signal);
+        await this.#attempt(async (facts) => {
+          await this.#startOnce(facts);
+          await this.#updateClasses(facts);
+        });
+      }
+    };
+    await Promise.all([everyMinute(), attend()]);
   }
 
-  async #attempt(): Promise<void> {
-    const { cgroups, events } = this.#deps;
-    const { limit, isEnforced, pidsLimit, node } = this.#options;
+  async #attempt(work: (facts: NodeFacts) => Promise<void>): Promise<void> {
     try {
-      const facts = await this.#deps.facts();
-      if (!this.#isStarted) {
-        await cgroups.start(facts, limit, pidsLimit);
-        this.#isStarted = true;
-        if (isEnforced) events.record(node, 'Normal', 'NodeAllocatableEnforced', 'Updated Node Allocatable limit across pods');
-      }
-      await cgroups.updateQos(this.#deps.active(), facts);
+      await work(await this.#deps.facts());
       this.#told = '';
     } catch (error) {
       if (!(error instanceof AgentError) && systemCode(error) === undefined) throw error;
       this.#tell(messageOf(error));
     }
+  }
+
+  async #startOnce(facts: NodeFacts): Promise<void> {
+    if (this.#isStarted) return;
+    const { limit, isEnforced, pidsLimit, node } = this.#options;
+    await this.#deps.cgroups.start(facts, limit, pidsLimit);
+    this.#isStarted = true;
+    if (isEnforced) this.#deps.events.record(node, 'Normal', 'NodeAllocatableEnforced', 'Updated Node Allocatable limit across pods');
+  }
+
+  async #updateClasses(facts: NodeFacts): Promise<void> {
+    const active = this.#deps.active();
+    const { cpuShares } = qosCgroupValues('Burstable', active, facts);
+    if (cpuShares === this.#shares) return;
+    this.#shares = undefined;
+    await this.#deps.cgroups.updateQos(active, facts);
+    this.#shares = cpuShares;
   }
 
   #tell(message: string): void {

@@ -62,24 +62,26 @@ export class PodCgroups {
 
   /**
    * Makes the tree for all Pods and limits it (L-301, L-302). `limit` is what Pods may use together; `pidsLimit` ≤ 0
-   * means none. Values that cannot be written are a CgroupError after the tree was made, so Pods can start anyway.
+   * means none. Values that cannot be written are a CgroupError after the tree was made, so Pods can start anyway. The
+   * shares of burstable Pods stay: some may run.
    */
   async start(node: NodeFacts, limit: NodeAmounts, pidsLimit: number): Promise<void> {
     const root = kubepodsCgroup(this.#cgroup.root);
     const values = kubepodsCgroupValues(limit, pidsLimit, node);
     await this.#startSlice(root, values);
     for (const qos of qosClasses) await this.#make(qosCgroup(this.#cgroup.root, qos));
-    await this.updateQos([], node);
+    await this.#setClass('BestEffort', [], node);
     await this.#write(root, values);
   }
 
   /** Shares of the QoS classes by the Pods that are active now (L-301). */
   async updateQos(active: readonly PodSpec[], node: NodeFacts): Promise<void> {
-    for (const qos of ['Burstable', 'BestEffort'] as const) {
-      const values = qosCgroupValues(qos, active, node);
-      await this.#startSlice(qosCgroup(this.#cgroup.root, qos), values);
-      await this.#write(qosCgroup(this.#cgroup.root, qos), values);
-    }
+    await this.#setClass('Burstable', active, node);
+    await this.#setClass('BestEffort', active, node);
+  }
+
+  async #setClass(qos: 'Burstable' | 'BestEffort', active: readonly PodSpec[], node: NodeFacts): Promise<void> {
+    await this.#set(qosCgroup(this.#cgroup.root, qos), qosCgroupValues(qos, active, node));
   }
 
   /**
@@ -103,15 +105,15 @@ export class PodCgroups {
    * need know what they had. `endResize` sets them as they are to be.
    */
   async beginResize(pod: Pod, node: NodeFacts): Promise<void> {
-    await this.#set(pod, { ...explicitPodCgroupValues(pod.spec, node), cpuQuotaUs: -1, memoryLimitBytes: -1 });
+    const values = { ...explicitPodCgroupValues(pod.spec, node), cpuQuotaUs: -1, memoryLimitBytes: -1 };
+    await this.#set(podCgroup(pod, this.#cgroup.root), values);
   }
 
   async endResize(pod: Pod, node: NodeFacts): Promise<void> {
-    await this.#set(pod, explicitPodCgroupValues(pod.spec, node));
+    await this.#set(podCgroup(pod, this.#cgroup.root), explicitPodCgroupValues(pod.spec, node));
   }
 
-  async #set(pod: Pod, values: CgroupValues): Promise<void> {
-    const name = podCgroup(pod, this.#cgroup.root);
+  async #set(name: CgroupName, values: CgroupValues): Promise<void> {
     await this.#startSlice(name, values);
     await this.#write(name, values);
   }

@@ -5,6 +5,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
+import os from 'node:os';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import type { Container, Node, Pod, PodSpec, Volume } from '../../src/api/gen/kubernetes.ts';
@@ -24,6 +25,7 @@ function spec(containers: readonly Container[], volumes: readonly Volume[] = [],
 }
 
 const mib = 2 ** 20;
+const isUnified = existsSync('/sys/fs/cgroup/cgroup.controllers');
 const hugePages = '/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages';
 
 /** Sets some huge pages of 2 MiB aside; answers how many there were, or why it cannot be done. */
@@ -41,7 +43,11 @@ describe('volumes, where mounts are private', { skip: whyNoContainerd() ?? false
   const mounts = new OwnMounts();
   const agent = new TestAgent({
     launcher: mounts.launcher,
-    kubelet: { evictionPressureTransitionPeriod: '1s' },
+    kubelet: {
+      evictionPressureTransitionPeriod: '1s',
+      enforceNodeAllocatable: ['pods'],
+      kubeReserved: { cpu: '100m', memory: '512Mi', pid: '1000' },
+    },
     agent: { criticalPods: 'byPriority' },
   });
   const host = path.join(agent.dir, 'host');
@@ -99,6 +105,33 @@ describe('volumes, where mounts are private', { skip: whyNoContainerd() ?? false
     assert.match(await agent.exec('watcher', 'app', `ls ${seen}`), /No such file/);
     agent.remove('watcher.json');
     await agent.gone('watcher');
+  });
+
+  it('L-301, L-302, L-304, C-371, C-376 all Pods together get what the node has less what is reserved', async () => {
+    const { items } = (await agent.client.json('/api/v1/nodes', options)) as { readonly items: readonly Node[] };
+    const { capacity = {}, allocatable = {} } = items[0]?.status ?? {};
+    const hugeBytes = typeof pages === 'number' ? (pages + 8) * 2 * mib : 0;
+    const bytes = os.totalmem() - 512 * mib - hugeBytes;
+    assert.equal(Number.parseInt(String(allocatable['cpu']), 10), Number(capacity['cpu']) * 1000 - 100);
+    const all = `${agent.cgroupRoot}/kubepods`;
+    const read = (v1: string, v2: string, group = all): readonly string[] =>
+      cgroupFiles(group, new RegExp(`^(?:${v1}|${v2})$`.replaceAll('.', '\\.'))).map((file) => readFileSync(file, 'utf8').trim());
+    assert.deepEqual(read('memory.limit_in_bytes', 'memory.max'), [String(bytes)]);
+    assert.equal(read('pids.max', 'pids.max').length, 1);
+    assert.notEqual(read('pids.max', 'pids.max')[0], 'max');
+    assert.deepEqual(read('cpu.shares', 'cpu.weight', `${all}/besteffort`), [isUnified ? '1' : '2']);
+    const events = (await agent.client.json('/api/v1/events', options)) as {
+      readonly items: readonly { readonly reason?: string; readonly involvedObject?: { readonly kind?: string } }[];
+    };
+    assert.ok(events.items.some(({ reason, involvedObject }) => reason === 'NodeAllocatableEnforced' && involvedObject?.kind === 'Node'));
+    // Its shares follow the Pods that are there.
+    agent.putPod('asks', spec([box('', { resources: { requests: { cpu: '250m' } } })]));
+    await agent.ready('asks');
+    await eventually(agent, 'the class has its share', () =>
+      read('cpu.shares', 'cpu.weight', `${all}/burstable`)[0] === (isUnified ? '10' : '256') ? true : undefined,
+    );
+    agent.remove('asks.json');
+    await agent.gone('asks');
   });
 
   it('L-314, L-337, L-338 what is mounted in a volume is unmounted, never emptied, whenever the agent dies', async () => {
@@ -429,10 +462,10 @@ describe('volumes, where mounts are private', { skip: whyNoContainerd() ?? false
   });
 });
 
-/** Files of that name in the cgroup and below, in every hierarchy, of containers but not of the sandbox. */
+/** Files of that name in the cgroup, in every hierarchy. */
 function cgroupFiles(group: string, name: RegExp): readonly string[] {
   const root = '/sys/fs/cgroup';
-  const hierarchies = existsSync(`${root}/cgroup.controllers`) ? [root] : readdirSync(root).map((one) => path.join(root, one));
+  const hierarchies = isUnified ? [root] : readdirSync(root).map((one) => path.join(root, one));
   return hierarchies.flatMap((hierarchy) => {
     const directory = path.join(hierarchy, group);
     if (!existsSync(directory)) return [];
