@@ -143,7 +143,12 @@ function updated(input: ForecastInput, current: Pod, wanted: Pod, fields: readon
 const sandboxFields =
   /^spec\.(hostname|hostnameOverride|subdomain|setHostnameAsFQDN|dns|hostPID|hostIPC|hostUsers|shareProcessNamespace|runtimeClassName|overhead|securityContext\.sysctls|(containers|initContainers)\[[^\]]*\]\.ports)/;
 
-function planOf({ observed, now, options }: ForecastInput, pod: Pod): Plan {
+/** Whether what the runtime has of the Pod shows that it is over: it ended by itself, or its time was up. */
+export function isOver(pod: Pod, input: Pick<ForecastInput, 'observed' | 'now' | 'options'>): boolean {
+  return planOf(input, pod).work.state !== 'sync';
+}
+
+function planOf({ observed, now, options }: Pick<ForecastInput, 'observed' | 'now' | 'options'>, pod: Pod): Plan {
   const startTime = observed.sandboxes.length === 0 ? now : Math.min(...observed.sandboxes.map(({ createdAt }) => createdAt));
   return planPod({
     pod,

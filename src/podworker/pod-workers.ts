@@ -3,6 +3,7 @@
 import { annotationKeys, formatPod, fullName, type Pod } from '../api/pod.ts';
 import type { ActivePod, Admission, AdmissionRefusal } from '../pod/admission.ts';
 import { podObject } from '../pod/event-object.ts';
+import { isOver } from '../pod/forecast.ts';
 import type { ObservedPod } from '../pod/observation.ts';
 import { isOurs, isRunning, podOfRecords } from '../pod/orphan.ts';
 import { priorityOf } from '../pod/priority.ts';
@@ -49,7 +50,7 @@ interface Entry {
 /** A Pod that was there before this agent. */
 interface FoundPod {
   readonly pod: Pod;
-  readonly isRunning: boolean;
+  readonly observed: ObservedPod;
 }
 
 /** A Pod that was ended before its time comes back; if that happens again and again, less and less soon. */
@@ -246,10 +247,7 @@ export class PodWorkers {
       if (pod === undefined && this.#isGone(found.pod)) this.#beginOrphan(found.pod);
       if (pod === undefined) continue;
       this.#unclaimed.delete(uid);
-      // It has its room and its ports: a restart of the agent is no reason to ask whether it may (D2; differs from S-443).
-      if (!found.isRunning || this.#isNameTaken(pod)) continue;
-      this.#deps.disruptions.delete(uid); // the agent died before it had ended
-      this.#begin(pod, false);
+      this.#contain(pod, told, () => this.#adopt(pod, found.observed));
     }
     for (const uid of this.#waiting.keys()) if (!desired.has(uid)) this.#waiting.delete(uid);
     for (const uid of this.#refused.keys()) if (!desired.has(uid)) this.#forget(uid);
@@ -262,6 +260,21 @@ export class PodWorkers {
         this.#startIfPossible(uid, pod);
         this.#returnIfPossible(uid, pod);
       });
+    }
+  }
+
+  /** A restart of the agent is no reason to ask whether the Pod may be there (D2; differs from S-443). */
+  #adopt(pod: Pod, observed: ObservedPod): void {
+    const { uid } = pod.metadata;
+    const { clock, disruptions, planOptions } = this.#deps;
+    if (this.#isNameTaken(pod)) return;
+    if (isRunning(observed)) {
+      // It has its room and its ports. Where the node was ending it, the agent died before it had ended.
+      disruptions.delete(uid);
+      this.#begin(pod, false);
+    } else if (disruptions.get(uid) === undefined && isOver(pod, { observed, now: clock.now(), options: planOptions() })) {
+      // To stay finished it needs neither.
+      this.#begin(pod, false);
     }
   }
 
@@ -476,7 +489,7 @@ export class PodWorkers {
         this.#foreign.add(uid);
         return true;
       }
-      this.#unclaimed.set(uid, { pod, isRunning: isRunning(observed) });
+      this.#unclaimed.set(uid, { pod, observed });
       this.reconcile();
       return true;
     } catch (error) {

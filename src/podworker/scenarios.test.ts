@@ -141,6 +141,26 @@ test('a finished Pod takes no room, after a restart of the agent neither (S-445,
     assert.equal(m.status('uid-2')?.phase, 'Running');
   }));
 
+test('a finished Pod needs no room: it stays finished over a restart of the agent, whatever runs now (C-238, S-288)', () =>
+  onMachine({}, async (m) => {
+    const done = staticPod('uid-1', { ...onPort('app'), restartPolicy: 'Never' }, 'done');
+    const next = staticPod('uid-2', onPort('app'), 'next');
+    await m.apply(done);
+    await m.exit('app', 0);
+    await m.apply(done, next);
+    await m.advance(1_000);
+    assert.equal(m.status('uid-2')?.phase, 'Running');
+    for (let life = 0; life < 2; life++) {
+      await m.restart();
+      await m.apply(done, next);
+      await m.advance(11_000);
+      assert.deepEqual(
+        [m.status('uid-1')?.phase, m.status('uid-1')?.reason, m.status('uid-2')?.phase],
+        ['Succeeded', undefined, 'Running'],
+      );
+    }
+  }));
+
 test('a sandbox cannot be made: said so, and tried again (L-161, L-188, S-420, C-248)', () =>
   onMachine({}, async (m) => {
     m.runtime.failNext('runPodSandbox', new RuntimeError('unknown', 'no space left'));
