@@ -1,6 +1,7 @@
 // Writes src/api/gen/kubernetes.ts (types) and src/api/gen/fields.ts (the field table that strict decoding
-// walks) and src/api/gen/docs.ts (descriptions for `kubectl explain`, packed) from the model classes of @kubernetes/client-node, which are themselves generated from Kubernetes'
-// OpenAPI document. Run with `npm run generate:kubernetes` after updating that package, and commit the result.
+// walks) and src/api/gen/docs.ts (descriptions for `kubectl explain`, packed) from the model classes of @kubernetes/client-node,
+// which are themselves generated from Kubernetes' OpenAPI document, and descriptions from kubernetes-types where those
+// have none. Run with `npm run generate:kubernetes` after updating that package, and commit the result.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
@@ -46,6 +47,54 @@ function attributes(className: string): Attribute[] {
   const start = text.indexOf('attributeTypeMap = [');
   const json = text.slice(start + 'attributeTypeMap = '.length, text.indexOf('];', start) + 1);
   return JSON.parse(json) as Attribute[];
+}
+
+const fullerTypes = path.dirname(require.resolve('kubernetes-types/package.json'));
+const fullerFiles = ['core', 'meta', 'coordination', 'events'].map((group) => ({
+  group,
+  text: readFileSync(path.join(fullerTypes, group, 'v1.d.ts'), 'utf8'),
+}));
+
+/** The documentation of a class' members that is lost in the model classes: of those that are objects, and where paragraphs end. */
+function fullerDocs(className: string): Map<string, string> {
+  const inEvents = className.startsWith('EventsV1');
+  const name = className.replace(/^(CoreV1|EventsV1|V1)(?=[A-Z])/, '');
+  for (const { group, text } of fullerFiles) {
+    if (inEvents !== (group === 'events')) continue;
+    const start = text.indexOf(`export interface ${name} {`);
+    if (start < 0) continue;
+    const body = text.slice(start, text.indexOf('\n}', start));
+    const members = body.matchAll(/\/\*\*((?:(?!\*\/)[\s\S])*)\*\/\s*(?:readonly )?"?([\w$-]+)"?\??:/g);
+    return new Map([...members].map(([, doc = '', member = '']) => [member, doc.replaceAll(/^\s*\* ?/gm, '').trim()]));
+  }
+  return new Map();
+}
+
+/** Of fields that are younger than kubernetes-types, in our words. */
+const ownDocs: Readonly<Record<string, string>> = {
+  'NodeStatus.features': 'What the container runtime can do, whatever the handler.',
+  'NodeSystemInfo.swap': 'The swap space of the node.',
+  'PodStatus.extendedResourceClaimStatus': 'The ResourceClaim that was made for the extended resources of the Pod.',
+  'PodStatus.resources': 'The resources of the Pod as a whole that it has been given.',
+  'ContainerStatus.user': 'The user that the first process of the container was started as.',
+  'VolumeMountStatus.volumeStatus': 'What is special about the mount of a volume of this kind.',
+  'VolumeStatus.image': 'The image that is mounted.',
+  'ContainerUser.linux': 'The user and the groups of a container on Linux.',
+  'PodSpec.resources': 'The resources of the Pod as a whole, which its containers share.',
+  'PodSpec.schedulingGroup': 'The group of Pods that this one is scheduled together with.',
+  'Volume.image': 'The contents of an image or of another object of an OCI registry, to be mounted for reading.',
+  'VolumeProjection.podCertificate': 'A key and a certificate for the Pod, renewed while it runs.',
+  'ContainerRestartRule.exitCodes': 'The exit codes that the rule is for.',
+  'EnvVarSource.fileKeyRef': 'A variable from a file in a volume of the Pod.',
+};
+
+/** The models say the same of every field of this type. */
+const ofMicroTimes = 'MicroTime is version of Time with microsecond level precision.';
+
+/** What is told of a field: `doc` of the newer document, unless the other one only has more of it. */
+function fullest(doc: string, other = ''): string {
+  const words = (text: string): string => text.replaceAll(/\s+/g, ' ').trim();
+  return other !== '' && (doc === '' || doc === ofMicroTimes || words(doc) === words(other)) ? other : doc;
 }
 
 /** A type expression of the model classes → ours, and the field-table code for it. */
@@ -98,6 +147,7 @@ for (let className = todo.pop(); className !== undefined; className = todo.pop()
   const lines: string[] = [];
   const fields: string[] = [];
   const docs: Record<string, string> = { '': classDoc(className) };
+  const fuller = fullerDocs(className);
   for (const a of attributes(className)) {
     const { ts, code } = convert(a, (model) => todo.push(model));
     const member = members.get(a.name);
@@ -106,7 +156,7 @@ for (let className = todo.pop(); className !== undefined; className = todo.pop()
     const key = /^[A-Za-z_]\w*$/.test(a.baseName) ? a.baseName : JSON.stringify(a.baseName);
     const orNull = isNullable(shortName(className), a.baseName) ? ' | null' : '';
     lines.push(`  readonly ${key}${member.required ? '' : '?'}: ${ts}${orNull}${member.required ? '' : ' | undefined'};`);
-    docs[a.baseName] = member.doc;
+    docs[a.baseName] = fullest(member.doc, fuller.get(a.baseName) ?? ownDocs[`${shortName(className)}.${a.baseName}`]);
     fields.push(`    ${key}: '${code}${member.required ? '!' : ''}',`);
   }
   const name = shortName(className);

@@ -40,7 +40,7 @@ const table: Readonly<Record<string, Rule>> = {
   mirror: { may: ['status', 'api', 'std'], packages: ['yaml', '@peculiar/x509', 'reflect-metadata'] },
   server: {
     may: ['api', 'std'],
-    packages: ['hono', '@hono/node-server', '@peculiar/x509', 'reflect-metadata', 'prom-client', '@bufbuild/protobuf', 'ws'],
+    packages: ['hono', '@hono/node-server', '@peculiar/x509', 'reflect-metadata', 'prom-client', '@bufbuild/protobuf'],
   },
   config: { may: ['api', 'std'], packages: ['valibot', 'yaml'] },
   agent: {

@@ -196,6 +196,40 @@ for (const version of kubectlVersions)
       });
     }
 
+    test('H-033: explain tells of every field, and the types that Kubernetes tells', async () => {
+      for (const what of ['pod', 'pod.spec', 'pod.spec.containers', 'pod.metadata', 'node', 'event', 'lease.spec']) {
+        assert.doesNotMatch(await out('explain', what), /<no description>/, what);
+      }
+      assert.match(await out('explain', 'pod.spec.containers.resources'), /\n {2}limits\t<map\[string\]Quantity>\n/);
+      assert.match(await out('explain', 'pod.spec.containers.ports'), /\n {2}containerPort\t<integer> -required-\n/);
+      assert.match(await out('explain', 'pod.spec.containers.livenessProbe.httpGet.port'), /FIELD: port <IntOrString>\n/);
+      assert.match(await out('explain', 'event.series'), /FIELD: series <EventSeries>\n/);
+    });
+
+    test('C-306 C-307: a selector that cannot be is answered in the words of an API server', async () => {
+      const prefix = (labels: string, fields: string): string =>
+        `Error from server (BadRequest): Unable to find "/v1, Resource=pods" that match label selector "${labels}", field selector "${fields}": `;
+      const refusal = async (...args: readonly string[]) => (await r.kubectl.run(['get', 'pods', ...args])).err;
+      assert.equal(
+        await refusal('-l', 'a b'),
+        `${prefix('a b', '')}unable to parse requirement: found 'b', expected: in, notin, =, ==, !=, gt, lt\n`,
+      );
+      assert.equal(await refusal('--field-selector', 'spec.x=1'), `${prefix('', 'spec.x=1')}field label not supported: spec.x\n`);
+    });
+
+    test('--as: an administrator sees what somebody else would be answered', async () => {
+      const asBob = (...args: readonly string[]) => r.kubectl.run([...args, '--as=bob']);
+      const forbidden = (name: string, verb: string, resource: string): string =>
+        `Error from server (Forbidden): pods${name} is forbidden: User "bob" cannot ${verb} resource "${resource}" in API group "" in the namespace "default"\n`;
+      assert.deepEqual(await asBob('get', 'pods'), { code: 1, out: '', err: forbidden('', 'list', 'pods') });
+      assert.equal((await asBob('delete', 'pod', 'web-node1')).err, forbidden(' "web-node1"', 'delete', 'pods'));
+      assert.equal((await r.kubectl.run(['exec', 'web-node1', '--as=bob', '--', 'true'])).code, 1);
+      assert.deepEqual(r.views.runtime.calls, []);
+      assert.deepEqual([(await asBob('auth', 'can-i', 'get', 'pods')).out, await out('auth', 'can-i', 'get', 'pods')], ['no\n', 'yes\n']);
+      assert.match((await asBob('auth', 'whoami')).out, /^Username +bob\nGroups +\[system:authenticated\]$/m);
+      assert.equal((await r.kubectl.run(['get', 'pods', '--as=bob', '--as-group=system:masters'])).code, 0);
+    });
+
     test('C-311 C-312: two kinds, and all', async () => {
       assert.match(await out('get', 'pod,node'), /^NAME +READY[\s\S]*\npod\/web-node1 [\s\S]*\n\nNAME +STATUS[\s\S]*\nnode\/node1 /);
       assert.match(await out('get', 'all', '-l', 'app'), /^NAME +READY.*\npod\/web-node1 .*\n$/);

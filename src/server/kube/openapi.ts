@@ -51,7 +51,40 @@ const groupVersions: readonly { readonly path: string; readonly roots: readonly 
   },
 ];
 
-const schemaName = (type: string): string => (type === 'EventsEvent' ? 'io.k8s.api.events.v1.Event' : `io.k8s.api.core.v1.${type}`);
+const machinery = 'io.k8s.apimachinery.pkg';
+
+/** Names that are not those of the field table; of kubectl's output the part behind the last dot is seen. */
+const schemaNames: Readonly<Record<string, string>> = {
+  EventsEvent: 'io.k8s.api.events.v1.Event',
+  EventsV1EventSeries: 'io.k8s.api.events.v1.EventSeries',
+  CoreV1EventSeries: 'io.k8s.api.core.v1.EventSeries',
+  Lease: 'io.k8s.api.coordination.v1.Lease',
+  LeaseSpec: 'io.k8s.api.coordination.v1.LeaseSpec',
+  ObjectMeta: `${machinery}.apis.meta.v1.ObjectMeta`,
+  OwnerReference: `${machinery}.apis.meta.v1.OwnerReference`,
+  ManagedFieldsEntry: `${machinery}.apis.meta.v1.ManagedFieldsEntry`,
+  LabelSelector: `${machinery}.apis.meta.v1.LabelSelector`,
+  LabelSelectorRequirement: `${machinery}.apis.meta.v1.LabelSelectorRequirement`,
+  quantity: `${machinery}.api.resource.Quantity`,
+  intOrString: `${machinery}.util.intstr.IntOrString`,
+  fieldsV1: `${machinery}.apis.meta.v1.FieldsV1`,
+};
+
+const schemaName = (type: string): string => schemaNames[type] ?? `io.k8s.api.core.v1.${type}`;
+
+/** Types that are no objects with fields, and have a name all the same. */
+const namedSchemas: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
+  quantity: {
+    description: 'A number with a suffix: 100m is a tenth, 2k two thousand, 64Mi 64 times 1024 times 1024.',
+    oneOf: [{ type: 'string' }, { type: 'number' }],
+  },
+  intOrString: {
+    description: 'A number, or a text: the name of a port, or a percentage.',
+    oneOf: [{ type: 'integer' }, { type: 'string' }],
+    format: 'int-or-string',
+  },
+  fieldsV1: { description: 'Which fields of an object somebody manages, as a tree.', type: 'object' },
+};
 
 const scalars: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   string: { type: 'string' },
@@ -77,19 +110,15 @@ function typeSchema(code: string, context: SchemaContext): Readonly<Record<strin
   if (code.startsWith('{}')) return { type: 'object', additionalProperties: typeSchema(code.slice(2), context) };
   const scalar = scalars[code];
   if (scalar !== undefined) return scalar;
-  switch (code) {
-    case 'quantity':
-      return context.refs === v2Refs ? { type: 'string' } : { oneOf: [{ type: 'string' }, { type: 'number' }] };
-    case 'intOrString':
-      return context.refs === v2Refs
-        ? { type: 'string', format: 'int-or-string' }
-        : { oneOf: [{ type: 'integer' }, { type: 'string' }], format: 'int-or-string' };
-    case 'any':
-      return { type: 'object' };
-    default:
-      context.need(code);
-      return { $ref: `${context.refs}${schemaName(code)}` };
+  if (context.refs === v2Refs) {
+    // There is no choice of types in the older form.
+    if (code === 'quantity') return { type: 'string' };
+    if (code === 'intOrString') return { type: 'string', format: 'int-or-string' };
   }
+  // The only member of that type is `fieldsV1`.
+  const type = code === 'any' ? 'fieldsV1' : code;
+  context.need(type);
+  return { $ref: `${context.refs}${schemaName(type)}` };
 }
 
 function objectSchema(type: string, context: SchemaContext): Record<string, unknown> {
@@ -123,7 +152,7 @@ function definitions(roots: readonly RootKind[], refs: string, docs: Docs): Reco
   const todo = roots.map((root) => root.type);
   for (let type = todo.pop(); type !== undefined; type = todo.pop()) {
     if (schemaName(type) in result) continue;
-    const schema = objectSchema(type, { refs, docs, need: (needed) => todo.push(needed) });
+    const schema = namedSchemas[type] ?? objectSchema(type, { refs, docs, need: (needed) => todo.push(needed) });
     const kinds = roots.filter((root) => root.type === type).map(({ group, version, kind }) => ({ group, version, kind }));
     result[schemaName(type)] = kinds.length === 0 ? schema : { ...schema, 'x-kubernetes-group-version-kind': kinds };
   }

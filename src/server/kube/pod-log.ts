@@ -1,7 +1,7 @@
 // GET …/pods/NAME/log (section 2.9).
 import { access } from 'node:fs/promises';
 import type { Pod } from '../../api/pod.ts';
-import type { Clock } from '../../std/clock.ts';
+import { type Clock, fromRfc3339 } from '../../std/clock.ts';
 import { AgentError, systemCode } from '../../std/errors.ts';
 import { readLog } from '../logs/log-reader.ts';
 import {
@@ -19,6 +19,9 @@ import { booleanParameter, integerParameter } from './query.ts';
 
 export function parseLogQuery(query: URLSearchParams, clock: Clock, podName: string): LogSelection {
   const sinceTime = query.get('sinceTime') ?? '';
+  if (sinceTime !== '' && fromRfc3339(sinceTime) === undefined) {
+    throw badRequest(`parsing time ${JSON.stringify(sinceTime)} as "2006-01-02T15:04:05Z07:00": it is no time in RFC 3339`);
+  }
   const parsed: LogQuery = {
     follow: booleanParameter(query, 'follow'),
     previous: booleanParameter(query, 'previous'),

@@ -6,7 +6,8 @@ import type { StreamSelection } from '../views.ts';
 import { SpdyConnection } from './spdy.ts';
 import { type BridgeDeps, bridge } from './spdy-bridge.ts';
 import type { StreamRequest } from './stream-request.ts';
-import { closeCodes, type MessageStream, writeTo } from './web-socket.ts';
+import { type MessageStream, writeTo } from './web-socket.ts';
+import { closeCodes } from './web-socket-frames.ts';
 
 export const remoteCommandProtocol = 'v5.channel.k8s.io';
 const runtimeProtocol = 'v4.channel.k8s.io';
@@ -55,7 +56,7 @@ function openStreams(runtime: SpdyConnection, { stdin, stdout, stderr, tty }: St
 /** Until the command is over and everything it said is sent, the status last. Rejects when the client is gone. */
 async function serve(client: MessageStream, streams: CommandStreams): Promise<void> {
   const { stdin, stdout, stderr, status } = streams;
-  client.onMessage((bytes) => receive(bytes, streams));
+  client.onData(receiver(streams));
   // The first message tells the client that all streams are there (H-222).
   const first = stdout !== undefined ? channels.stdout : stderr !== undefined ? channels.stderr : channels.status;
   await client.send(Buffer.alloc(0), Buffer.of(first));
@@ -65,20 +66,25 @@ async function serve(client: MessageStream, streams: CommandStreams): Promise<vo
   await client.send(outcome.length > 0 ? outcome : brokenOff, Buffer.of(channels.status));
 }
 
-function receive(bytes: Buffer, { stdin, resize }: CommandStreams): Promise<unknown> | undefined {
-  const data = bytes.subarray(1);
-  switch (bytes[0]) {
-    case channels.stdin:
-      return stdin && writeTo(stdin, data);
-    case channels.resize:
-      return resize && writeTo(resize, data);
-    case channels.close:
-      if (data[0] === channels.stdin) stdin?.end();
-      return undefined;
-    default:
-      // Of a channel that was not asked for.
-      return undefined;
-  }
+/** A message is for the stream that its first byte names. */
+function receiver({ stdin, resize }: CommandStreams): (bytes: Buffer, isStart: boolean) => Promise<void> | undefined {
+  let channel: number | undefined;
+  return (bytes, isStart) => {
+    if (isStart) channel = bytes[0];
+    const data = isStart ? bytes.subarray(1) : bytes;
+    switch (channel) {
+      case channels.stdin:
+        return stdin && writeTo(stdin, data);
+      case channels.resize:
+        return resize && writeTo(resize, data);
+      case channels.close:
+        if (data[0] === channels.stdin) stdin?.end();
+        return undefined;
+      default:
+        // Of a channel that was not asked for.
+        return undefined;
+    }
+  };
 }
 
 async function pump(stream: Duplex | undefined, channel: number, client: MessageStream): Promise<void> {

@@ -4,7 +4,8 @@ import type { Socket } from 'node:net';
 import type { Clock } from '../../std/clock.ts';
 import { requestUpgrade, writeRefusal } from './runtime-upgrade.ts';
 import type { StreamRequest } from './stream-request.ts';
-import { acceptWebSocket, closeCodes, type MessageStream } from './web-socket.ts';
+import { acceptWebSocket, type MessageStream } from './web-socket.ts';
+import { closeCodes } from './web-socket-frames.ts';
 
 export interface BridgeOptions {
   /** What the client speaks, and what is spoken inside of SPDY. */
@@ -43,7 +44,7 @@ export async function bridge(
     return;
   }
   // Only now: a command whose client got no answer must not begin.
-  const client = await acceptWebSocket({ request, socket, head }, clientProtocol, deps.clock);
+  const client = acceptWebSocket({ request, socket, head }, clientProtocol, deps.clock);
   if (client === undefined) {
     answer.socket.destroy();
     return;

@@ -3,7 +3,8 @@
 import { AgentError, systemCode } from '../../std/errors.ts';
 import { type BridgeDeps, bridge } from './spdy-bridge.ts';
 import type { StreamRequest } from './stream-request.ts';
-import { closeCodes, writeTo } from './web-socket.ts';
+import { writeTo } from './web-socket.ts';
+import { closeCodes } from './web-socket-frames.ts';
 
 export const tunnelProtocol = 'SPDY/3.1+portforward.k8s.io';
 const runtimeProtocol = 'portforward.k8s.io';
@@ -13,7 +14,7 @@ export async function tunnelPortForward(request: StreamRequest, deps: BridgeDeps
   await bridge(request, { clientProtocol: tunnelProtocol, runtimeProtocol }, deps, async ({ client, runtime, head }) => {
     try {
       const gone = client.closed.then(() => runtime.destroySoon());
-      client.onMessage((bytes) => writeTo(runtime, bytes));
+      client.onData((bytes) => writeTo(runtime, bytes));
       if (head.length > 0) await client.send(head);
       for await (const data of runtime) await client.send(data as Buffer);
       client.close(closeCodes.normal);
