@@ -854,11 +854,17 @@ table('3.7 crash-loop back-off, 3.8 restart count', [
     actions: [create('app', 5, '10000')],
   },
   {
-    name: 'after a kill the run before counts (L-173)',
-    containers: [backedOff(40_000), app(exited(1, { attempt: 3, finishedAt: now - 39_000 }))],
+    name: 'killed when the delay after the run before was over: at once (L-173)',
+    containers: [backedOff(40_000, { finishedAt: now }), app(exited(1, { attempt: 3, finishedAt: now - 40_000 }))],
+    memory: { kills: new Map([['app4', { since: now, gracePeriodSeconds: 30, message: '', preStopDone: false }]]) },
+    actions: [create('app', 5, '80000')],
+  },
+  {
+    name: 'killed before that: its own end counts (L-173)',
+    containers: [backedOff(40_000, { finishedAt: now - 1_000 }), app(exited(1, { attempt: 3, finishedAt: now - 39_000 }))],
     memory: { kills: new Map([['app4', { since: now, gracePeriodSeconds: 30, message: '', preStopDone: false }]]) },
     notes: ['BackOff'],
-    wakeAt: now + 1_000,
+    wakeAt: now + 39_000,
     actions: [],
   },
   {

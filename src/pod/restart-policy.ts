@@ -80,8 +80,9 @@ export interface Backoff {
 /**
  * The crash-loop back-off of the next start. It is derived from the records alone, each of which carries the back-off
  * it was started under, so it continues across restarts of the agent (D2): 0, 10, 20, 40 … 300 s (L-169).
- * `records` are those of one container name, newest first; `killed` tells which of them the agent ended itself, whose
- * reference is the end of the run before (L-173).
+ * `records` are those of one container name, newest first; `killed` tells which of them the agent ended itself. Such a
+ * run is followed by the next one at once where the delay was over, by the end of the run before, when it ended (L-173);
+ * otherwise the delay counts from its own end, as after any other.
  */
 export function crashBackoff(
   records: readonly ObservedContainer[],
@@ -96,16 +97,23 @@ export function crashBackoff(
   if (newest?.state !== 'exited') return none;
   const entryMs = Number(newest.annotations[criKeys.backoffMs] ?? Number.NaN);
   const initialMs = Math.min(options.initialMs, options.maxMs);
-  const reference = killed(newest.id) ? records.slice(1).find((record) => record.state === 'exited') : newest;
-  if (reference === undefined) return Number.isFinite(entryMs) ? { ...none, nextMs: entryMs } : none;
-  const finishedAt = reference.finishedAt ?? reference.createdAt;
+  const isKilled = killed(newest.id);
+  const before = isKilled ? records.slice(1).find((record) => record.state === 'exited') : undefined;
+  if (isKilled && before === undefined) return Number.isFinite(entryMs) ? { ...none, nextMs: entryMs } : none;
+  const finishedAt = endOf(newest);
   const given = givenResources(newest, { resized: new Map() });
   const isOther = newest.annotations[criKeys.hash] !== hash || (given !== undefined && changedResources(given, resources).length > 0);
-  const isStale = !Number.isFinite(entryMs) || isOther || finishedAt - newest.createdAt > options.resetMs;
+  const isLong = before === undefined && finishedAt - newest.createdAt > options.resetMs;
+  const isStale = !Number.isFinite(entryMs) || isOther || isLong;
   if (isStale) return { ...none, nextMs: initialMs };
   const delayMs = Math.min(entryMs, options.maxMs);
   const nextMs = Math.min(entryMs * 2, options.maxMs);
+  const wasOver = before !== undefined && finishedAt - endOf(before) >= delayMs;
   // An end in the future: the clock was set back since, and nothing is known of how long ago it was.
-  const isWaiting = now < finishedAt + delayMs && finishedAt <= now + clockSlackMs;
+  const isWaiting = !wasOver && now < finishedAt + delayMs && finishedAt <= now + clockSlackMs;
   return isWaiting ? { until: finishedAt + delayMs, delayMs, nextMs } : { until: undefined, delayMs, nextMs };
+}
+
+function endOf(record: ObservedContainer): Instant {
+  return record.finishedAt ?? record.createdAt;
 }

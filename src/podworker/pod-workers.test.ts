@@ -506,9 +506,9 @@ test('a failing liveness probe restarts the container, with back-off (L-154, L-1
     const begin = m.clock.now();
     await m.probe('app', { liveness: 'failure' });
     await m.advance(120_000);
-    // Each run ends at once: no delay after the first two, then that of the run before counts from its end.
+    // Each run is ended at once: no delay after the first two, then that of the run before has not passed yet.
     const at = [1, 2, 3, 4, 5].map((n) => m.startedAt(`startContainer app/${n}`).map((t) => (t - begin) / 1000));
-    assert.deepEqual(at, [[0], [0], [10], [20], [50]]);
+    assert.deepEqual(at, [[0], [0], [10], [30], [70]]);
   }));
 
 test('the images of a Pod cannot be pulled: Pending with the reason, then it runs (C-315)', () =>
