@@ -42,11 +42,12 @@ export class TellingPods {
     this.#folder = path.join(agent.dir, 'host');
   }
 
-  put(name: string, spec: PodSpec, metadata: Pod['metadata'] = {}): void {
+  put(name: string, spec: PodSpec, metadata: Pod['metadata'] = {}, file = `${name}.json`): void {
     const own = path.join(this.#folder, name);
     mkdirSync(own, { recursive: true });
     const volume = { name: 'o', hostPath: { path: own, type: 'Directory' } };
-    this.#agent.putPod(name, { terminationGracePeriodSeconds: 5, ...spec, volumes: [volume, ...(spec.volumes ?? [])] }, metadata);
+    const whole = { terminationGracePeriodSeconds: 5, ...spec, volumes: [volume, ...(spec.volumes ?? [])] };
+    this.#agent.put(file, JSON.stringify({ apiVersion: 'v1', kind: 'Pod', metadata: { name, ...metadata }, spec: whole }));
   }
 
   lines(name: string): readonly string[] {
