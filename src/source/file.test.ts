@@ -525,6 +525,17 @@ describe('the folder source', { timeout: 60_000 }, () => {
       assert.ok(follower.seen.every((s) => namesOf(s).includes('web')));
     });
 
+    it('a file that was made and not yet written is no manifest yet, good or bad', async () => {
+      const follower = follow({ quietMs: 30 });
+      await follower.next();
+      const next = follower.next();
+      const fd = openSync(file('a.yaml'), 'w');
+      await systemClock.sleep(100, new AbortController().signal);
+      writeSync(fd, 'web');
+      closeSync(fd);
+      assert.deepEqual(namesOf(await next), ['web']);
+    });
+
     it('an editor that moves the old file away and writes a new one never takes the Pod away', async () => {
       writeFileSync(file('a.yaml'), 'a u 1');
       // The source looks at the folder in the very moment when there is no such file.

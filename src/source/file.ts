@@ -366,11 +366,12 @@ export class FileSource implements PodSource {
   }
 
   /** The rule of decision 0012. Sets `file.writing` to when to look again. */
-  async #isBeingWritten(file: ManifestFile, { stat, torn, isLink }: FileContents, look: Look): Promise<boolean> {
+  async #isBeingWritten(file: ManifestFile, { bytes, stat, torn, isLink }: FileContents, look: Look): Promise<boolean> {
     const { clock, fileSystem } = this.#deps;
     const { quietMs, longestWriteMs } = this.#options;
     const before = file.writing;
-    if (before === undefined && !torn && file.identity !== stat.identity) {
+    // An empty one was made just now, and whoever made it is about to write.
+    if (before === undefined && !torn && file.identity !== stat.identity && bytes.length > 0) {
       await fileSystem.eventsDelivered();
       const isFresh = Math.abs(clock.now() - stat.modifiedMs) < quietMs;
       const wouldBeTold = look.isWatched && !isLink;
@@ -382,16 +383,18 @@ export class FileSource implements PodSource {
     const firstSeen = before?.firstSeen ?? now;
     const quietFor = now - since;
     const isOverdue = now - firstSeen >= longestWriteMs;
-    if (quietFor >= quietMs && (isOverdue || !(await this.#isOpenForWriting(file.path)))) return false;
+    if (quietFor >= quietMs && (isOverdue || !(await this.#isOpenForWriting(file.path, stat)))) return false;
     // A writer that pauses is asked after less and less often.
     const wait = quietFor < quietMs ? quietMs - quietFor : Math.min(1000, quietFor);
     file.writing = { signature: stat.signature, since, firstSeen, checkAt: now + wait };
     return true;
   }
 
-  async #isOpenForWriting(path: string): Promise<boolean> {
+  /** Also true when it was written, and closed, while its writers were looked for. */
+  async #isOpenForWriting(path: string, { signature }: FileStat): Promise<boolean> {
+    const { fileSystem } = this.#deps;
     try {
-      return await this.#deps.fileSystem.isOpenForWriting(path);
+      return (await fileSystem.isOpenForWriting(path)) || (await fileSystem.stat(path)).signature !== signature;
     } catch {
       return false; // it cannot be seen; quiet has to do
     }
