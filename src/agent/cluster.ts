@@ -5,12 +5,13 @@ import { statusSyncs } from '../mirror/mirror-pods.ts';
 import { NodeStartup } from '../mirror/node-startup.ts';
 import type { PodConfig } from '../podconfig/pod-config.ts';
 import type { StatusStore } from '../status/status-store.ts';
+import { agentVersion } from '../std/version.ts';
 import type { AgentBase } from './base.ts';
 import type { Lifetime } from './lifetime.ts';
 import { startTimes } from './metrics.ts';
 import { type NodeFeed, nodeOptions } from './node-view.ts';
 import type { PodEngine } from './pod-engine.ts';
-import { agentVersion, kubeVersion } from './version.ts';
+import { kubeVersion } from './version.ts';
 
 export interface ClusterDeps extends AgentBase {
   readonly status: StatusStore;

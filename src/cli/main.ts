@@ -5,6 +5,7 @@ import { flagDefinitions, normalizeFlags } from '../config/flags.ts';
 import { type LoadedConfig, loadConfig } from '../config/load.ts';
 import { Mailbox } from '../std/async.ts';
 import { ConfigError, messageOf } from '../std/errors.ts';
+import { agentVersion, kubernetesVersion } from '../std/version.ts';
 import { AgentClient, CommandError } from './client.ts';
 import { diff } from './diff.ts';
 import { type DoctorTarget, doctor } from './doctor.ts';
@@ -31,6 +32,7 @@ export async function main(input: CliInput): Promise<number> {
   const { io } = input;
   const program = new Command('pinpod')
     .description('Keeps Kubernetes static Pods running on one machine')
+    .version(`pinpod ${agentVersion} (Kubernetes ${kubernetesVersion})`)
     .exitOverride()
     .configureOutput({ writeOut: (text) => void io.out(text), writeErr: (text) => void io.err(text) });
   const done = (code: number): void => {
