@@ -32,6 +32,25 @@ test('a crash loop backs off 0, 10, 20, 40 … seconds after each end (L-169, C-
     assert.deepEqual(m.errors, []);
   }));
 
+for (const [title, maxMs, seconds, expected] of [
+  ['30 s (L-171, C-300)', 30_000, 125, [0, 0, 10, 30, 60, 90, 120]],
+  ['1 s (L-171, C-302)', 1_000, 6, [0, 0, 1, 2, 3, 4, 5, 6]],
+] as const) {
+  test(`a crash loop under a maximum of ${title}`, () =>
+    onMachine({ process: () => ({ exitsWith: 1 }) }, async (m) => {
+      m.backoff = { ...m.backoff, maxMs };
+      const begin = m.clock.now();
+      await m.apply(staticPod('uid-1'));
+      await m.advance(seconds * 1000);
+      const at = expected.map((_, n) => m.startedAt(`startContainer app/${n}`).map((t) => (t - begin) / 1000));
+      assert.deepEqual(
+        at,
+        expected.map((second) => [second]),
+      );
+      assert.deepEqual(m.startedAt(`startContainer app/${expected.length}`), []);
+    }));
+}
+
 test('the back-off goes on over a restart of the agent (D2; differs from C-236)', () =>
   onMachine({ process: () => ({ exitsWith: 1 }) }, async (m) => {
     const begin = m.clock.now();

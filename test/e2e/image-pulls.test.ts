@@ -207,6 +207,38 @@ for (const version of ['debian', 'sid'] as const) {
       await remove(...names);
     });
 
+    it('C-316: while the image is on its way the Pod is ready to start containers, and initialised only after', async () => {
+      const names = ['slow', 'slow-init'];
+      for (const name of names) {
+        await push(name);
+        registry.misbehave(name, { kind: 'halfLayers' });
+      }
+      putPod('slow', `${registry.host}/slow:1`);
+      const script = ['/bin/busybox', 'sh', '-c'];
+      agent.putPod('slow-init', {
+        terminationGracePeriodSeconds: 1,
+        initContainers: [{ name: 'init', image: `${registry.host}/slow-init:1`, command: [...script, 'exit 0'] }],
+        containers: [{ name: 'app', image: `${registry.host}/slow-init:1`, command: [...script, forever] }],
+      });
+      const conditions = (pod: Pod): Readonly<Record<string, string>> =>
+        Object.fromEntries((pod.status?.conditions ?? []).map(({ type, status }) => [type, status]));
+      const expected = {
+        PodReadyToStartContainers: 'True',
+        Initialized: 'True',
+        Ready: 'False',
+        ContainersReady: 'False',
+        PodScheduled: 'True',
+      };
+      for (const name of names) {
+        const pod = await agent.until(name, 'has its sandbox', (one) => conditions(one)['PodReadyToStartContainers'] === 'True');
+        assert.deepEqual(conditions(pod), { ...expected, Initialized: name === 'slow' ? 'True' : 'False' });
+        assert.equal(pod.status?.phase, 'Pending');
+        registry.misbehave(name, undefined);
+        assert.deepEqual(conditions(await agent.ready(name)), { ...expected, Initialized: 'True', Ready: 'True', ContainersReady: 'True' });
+      }
+      await remove(...names);
+    });
+
     it('S-289: a pull that hangs ends with its Pod, and holds up no other', async () => {
       await push('half');
       registry.misbehave('half', { kind: 'halfLayers' });

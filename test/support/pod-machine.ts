@@ -11,7 +11,7 @@ import { type AdmissionNode, admitPod, mayReturn } from '../../src/pod/admission
 import type { PlanOptions } from '../../src/pod/draft.ts';
 import type { ObservedContainer, ObservedPod } from '../../src/pod/observation.ts';
 import type { ContainerProbeResults } from '../../src/pod/probe-results.ts';
-import { defaultBackoff } from '../../src/pod/restart-policy.ts';
+import { type BackoffOptions, defaultBackoff } from '../../src/pod/restart-policy.ts';
 import { ContainerLogLinks } from '../../src/podworker/container-log-links.ts';
 import { Disruptions } from '../../src/podworker/disruptions.ts';
 import { PodExecutor } from '../../src/podworker/execute.ts';
@@ -96,6 +96,7 @@ export class PodMachine {
   beforeDeed: (method: string, request: unknown) => void = () => undefined;
   /** Runs after every change of the runtime. */
   onDeed: (deed: string) => void = () => undefined;
+  backoff: BackoffOptions = defaultBackoff;
   /** What Pods are measured against; the next reconciliation sees a change. */
   admission: AdmissionNode = buildAdmissionNode();
   networkError: string | undefined;
@@ -262,7 +263,7 @@ export class PodMachine {
           },
         },
         planOptions: (): PlanOptions => ({
-          backoff: defaultBackoff,
+          backoff: this.backoff,
           networkError: this.networkError,
           runtimeName: 'fake',
           hostIps: ['192.0.2.7'],
