@@ -15,7 +15,7 @@ test('where an httpGet goes (L-411, L-412, L-414)', () => {
     [{ port: 80, host: '' }, 'http 10.0.0.1 80 '],
     [{ port: 80, host: '[fd00::1]' }, 'http fd00::1 80 '],
     [{ port: -1 }, 'invalid port number: -1'],
-    [{ port: 'nope' }, 'couldn\'t find port: strconv.Atoi: parsing "nope": invalid syntax'],
+    [{ port: 'nope' }, 'strconv.Atoi: parsing "nope": invalid syntax'],
   ];
   for (const [action, expected] of rows) {
     const lookup = httpActionRequest(action, container, options);

@@ -8,8 +8,7 @@ export function lookUpPort(port: number | string, container: Container): PortLoo
   if (typeof port === 'string') {
     const named = (container.ports ?? []).find(({ name }) => name === port);
     if (named !== undefined) return checkedPort(named.containerPort);
-    if (!/^[+-]?\d+$/.test(port))
-      return { kind: 'error', message: `couldn't find port: strconv.Atoi: parsing ${JSON.stringify(port)}: invalid syntax` };
+    if (!/^[+-]?\d+$/.test(port)) return { kind: 'error', message: `strconv.Atoi: parsing ${JSON.stringify(port)}: invalid syntax` };
   }
   return checkedPort(Number(port));
 }

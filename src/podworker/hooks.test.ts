@@ -96,6 +96,18 @@ test('httpGet succeeds with any status (C-295, L-426)', async () => {
   assert.deepEqual(events.take(), []);
 });
 
+test('httpGet succeeds with an answer that is cut short (L-426)', async () => {
+  const server = createServer((_request, response) => {
+    response.writeHead(200, { 'content-length': '100' }).write('begun', () => response.destroy());
+  });
+  servers.push(server);
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { runner } = setUp();
+  const { port } = server.address() as AddressInfo;
+  assert.deepEqual(await runner.postStart(request({ httpGet: { port } }), { signal }), { kind: 'done' });
+});
+
 test('httpGet fails without an answer, an address or a port (L-412, L-426)', async () => {
   const { port } = await serve(200);
   servers.splice(0)[0]?.close().closeAllConnections();
@@ -113,7 +125,7 @@ test('httpGet fails without an answer, an address or a port (L-412, L-426)', asy
     [
       { httpGet: { port: 'admin', path: '/x' } },
       '127.0.0.1',
-      `HTTP lifecycle hook (/x) ${place} failed - error: couldn't find port: strconv.Atoi: parsing "admin": invalid syntax`,
+      `HTTP lifecycle hook (/x) ${place} failed - error: strconv.Atoi: parsing "admin": invalid syntax`,
     ],
     [{ tcpSocket: { port: 80 } }, '127.0.0.1', 'Cannot run handler: invalid handler: {"tcpSocket":{"port":80}}'],
   ];

@@ -155,6 +155,7 @@ export class HookRunner {
       return { kind: 'done' };
     } catch (error) {
       signal.throwIfAborted();
+      if (error instanceof HttpGetError && error.code === 'body') return { kind: 'done' };
       if (!(error instanceof HttpGetError && error.code === 'plain-http')) return fail(messageOf(error));
     }
     // The port was meant for HTTPS and speaks plain HTTP; what proves an identity is not sent in the clear (L-427).

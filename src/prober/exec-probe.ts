@@ -1,5 +1,6 @@
 // Exec probes (L-419).
 import type { Container, ExecAction } from '../api/gen/kubernetes.ts';
+import { rpcErrorText } from '../runtime/errors.ts';
 import type { ExecResult, Runtime } from '../runtime/runtime.ts';
 import { messageOf, RuntimeError } from '../std/errors.ts';
 import { maxOutputBytes, type ProbeOutcome, type ProbeTarget } from './outcome.ts';
@@ -19,7 +20,7 @@ export async function probeExec(
     if (error instanceof RuntimeError && error.code === 'deadline-exceeded') {
       return { kind: 'failure', output: `command timed out: ${JSON.stringify(command.join(' '))} timed out after ${timeoutSeconds}s` };
     }
-    return { kind: 'error', message: messageOf(error) };
+    return { kind: 'error', message: error instanceof RuntimeError ? rpcErrorText(error) : messageOf(error) };
   }
   const output = Buffer.concat([result.stdout, result.stderr]).subarray(0, maxOutputBytes).toString('utf8');
   return result.exitCode === 0 ? { kind: 'success', output } : { kind: 'failure', output };

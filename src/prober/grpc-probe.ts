@@ -34,24 +34,20 @@ export async function probeGrpc(
     return { kind: 'failure', output: `service unhealthy (responded with "${status}")` };
   } catch (error) {
     options.signal.throwIfAborted();
-    const text = detailsOf(error);
-    if (!isConnected) {
-      const isLate = error instanceof Deadline;
-      return {
-        kind: 'failure',
-        output: isLate
-          ? `timeout: failed to connect service ${JSON.stringify(address)} within ${within}: context deadline exceeded`
-          : `error: failed to connect service at ${JSON.stringify(address)}: ${text}`,
-      };
+    if (!isConnected && error instanceof Deadline) {
+      const service = JSON.stringify(address);
+      return { kind: 'failure', output: `timeout: failed to connect service ${service} within ${within}: context deadline exceeded` };
     }
     if (error instanceof Deadline || codeOf(error) === grpc.status.DEADLINE_EXCEEDED) {
       return { kind: 'failure', output: `timeout: health rpc did not complete within ${within}` };
     }
+    const text = detailsOf(error);
     if (codeOf(error) === grpc.status.UNIMPLEMENTED) {
       const message = 'error: this server does not implement the grpc health protocol (grpc.health.v1.Health)';
       return { kind: 'failure', output: `${message}: ${text}` };
     }
-    return { kind: 'failure', output: `error: health rpc probe failed: ${text}` };
+    const name = goCodeName(grpc.status[codeOf(error) ?? grpc.status.UNKNOWN] ?? 'UNKNOWN');
+    return { kind: 'failure', output: `error: health rpc probe failed: rpc error: code = ${name} desc = ${text}` };
   } finally {
     client.close();
   }
@@ -71,15 +67,10 @@ function openClient(grpc: Grpc, address: string): Client {
   });
 }
 
-/** Resolves when the channel is ready; rejects with the first failure, where `waitForReady` would try again. */
+/** Resolves when the channel is ready. A connection that is refused is tried again until the time is over. */
 async function connected(grpc: Grpc, client: Client, signal: AbortSignal): Promise<void> {
   const channel = client.getChannel();
   for (let state = channel.getConnectivityState(true); state !== grpc.connectivityState.READY; state = channel.getConnectivityState(true)) {
-    if (state === grpc.connectivityState.TRANSIENT_FAILURE || state === grpc.connectivityState.SHUTDOWN) {
-      // The channel keeps the reason to itself; a call gets it.
-      await check(client, '', signal);
-      return;
-    }
     const seen = state;
     await new Promise<void>((resolve, reject) => {
       const onAbort = (): void => reject(signal.reason);
@@ -146,4 +137,10 @@ function codeOf(error: unknown): number | undefined {
 /** The server's own words, without the code that grpc-js puts before them. */
 function detailsOf(error: unknown): string {
   return error instanceof Error && 'details' in error && typeof error.details === 'string' ? error.details : messageOf(error);
+}
+
+/** `NOT_FOUND` is `NotFound` there. */
+function goCodeName(name: string): string {
+  if (name === 'OK' || name === 'CANCELLED') return name === 'OK' ? name : 'Canceled';
+  return name.replace(/(?:^|_)([A-Z])([A-Z]*)/g, (_, first: string, rest: string) => first + rest.toLowerCase());
 }

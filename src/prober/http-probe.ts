@@ -5,7 +5,7 @@ import { Deadline } from '../std/async.ts';
 import type { Clock } from '../std/clock.ts';
 import { withDeadline } from '../std/deadline.ts';
 import { messageOf } from '../std/errors.ts';
-import { type HttpGetResponse, httpGet, toUrl } from '../std/http-get.ts';
+import { HttpGetError, type HttpGetResponse, httpGet, toUrl } from '../std/http-get.ts';
 import { maxOutputBytes, type ProbeOutcome, type ProbeTarget, probeUserAgent } from './outcome.ts';
 
 export async function probeHttp(
@@ -23,6 +23,7 @@ export async function probeHttp(
     );
   } catch (error) {
     options.signal.throwIfAborted();
+    if (error instanceof HttpGetError && error.code === 'body') return { kind: 'error', message: messageOf(error), state: 'failure' };
     if (!(error instanceof Deadline)) return { kind: 'failure', output: messageOf(error) };
     const url = toUrl(request.target).href;
     return { kind: 'failure', output: `Get "${url}": context deadline exceeded (Client.Timeout exceeded while awaiting headers)` };

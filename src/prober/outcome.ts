@@ -6,8 +6,8 @@ export type ProbeOutcome =
   /** Counts as success, but is worth telling. */
   | { readonly kind: 'warning'; readonly output: string }
   | { readonly kind: 'failure'; readonly output: string }
-  /** The probe could not be made: says nothing about the container (L-409). */
-  | { readonly kind: 'error'; readonly message: string };
+  /** The probe could not be made: says nothing about the container (L-409). `state`: what Events call that; default `unknown`. */
+  | { readonly kind: 'error'; readonly message: string; readonly state?: 'failure' };
 
 export interface ProbeTarget {
   readonly probe: Probe;

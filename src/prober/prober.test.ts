@@ -197,7 +197,9 @@ test('errors are discarded after three tries and told (C-324, L-409)', async (t)
   await sync({});
   assert.equal(made().length, 3);
   assert.deepEqual(result(), { liveness: 'success' });
-  assert.deepEqual(events.take(), ['Warning Unhealthy: Liveness probe errored and resulted in unknown state: no such container']);
+  assert.deepEqual(events.take(), [
+    'Warning Unhealthy: Liveness probe errored and resulted in unknown state: rpc error: code = Unknown desc = no such container',
+  ]);
 });
 
 test('a redirect to another host is a warning, told as one, and counts as success (L-410, L-416, S-421)', async (t) => {

@@ -220,7 +220,13 @@ export class Prober {
         this.#record(entry, container, 'Warning', 'Unhealthy', `${name} probe failed: ${outcome.output}`);
         return 'failure';
       case 'error':
-        this.#record(entry, container, 'Warning', 'Unhealthy', `${name} probe errored and resulted in unknown state: ${outcome.message}`);
+        this.#record(
+          entry,
+          container,
+          'Warning',
+          'Unhealthy',
+          `${name} probe errored and resulted in ${outcome.state ?? 'unknown'} state: ${outcome.message}`,
+        );
         return undefined;
     }
   }

@@ -28,14 +28,17 @@ export interface HttpGetResponse {
   readonly body: string;
 }
 
-/** No answer: `code` is `transport` (the text says why), `plain-http` (TLS was answered in plain HTTP) or `redirects`. */
+/**
+ * No answer: `code` is `transport` (the text says why), `plain-http` (TLS was answered in plain HTTP) or `redirects`; or
+ * `body`: it came, but not to its end.
+ */
 export class HttpGetError extends AgentError {}
 
 const maxRedirects = 10;
 
 /**
  * The last response: a redirect is followed while it stays on the host name of `target`, and returned where it leaves
- * it or names no place. Throws HttpGetError, or `signal.reason` when that aborts.
+ * it or names no place. Throws HttpGetError, or `signal.reason` when that aborts before an answer has begun.
  */
 export async function httpGet(request: HttpGetRequest): Promise<HttpGetResponse> {
   let at = toUrl(request.target);
@@ -86,9 +89,10 @@ function getOnce(at: URL, headers: HttpGetRequest['headers'], { maxBodyBytes, si
       // Also where the server would go on sending: nobody reads further.
       outgoing.destroy();
     };
-    const onAbort = (): void => finish(() => reject(signal.reason));
-    const onError = (error: unknown): void => finish(() => reject(transportError(at, error)));
     let answer: IncomingMessage | undefined;
+    const onAbort = (): void => finish(() => reject(answer === undefined ? signal.reason : bodyError(bodyTimeout, signal.reason)));
+    const onError = (error: unknown): void =>
+      finish(() => reject(answer === undefined ? transportError(at, error) : bodyError(transportText(at, error), error)));
     try {
       // Small servers end lines with LF alone. What a lenient parser may take for a second answer is never read.
       const options = {
@@ -176,6 +180,16 @@ function transportError(at: URL, cause: unknown): HttpGetError {
   if (notTls.test(messageOf(cause))) {
     return new HttpGetError('plain-http', `Get "${at.href}": http: server gave HTTP response to HTTPS client`, { cause });
   }
-  const text = systemCode(cause) === 'ECONNRESET' && messageOf(cause) === 'socket hang up' ? 'EOF' : messageOf(cause);
-  return new HttpGetError('transport', `Get "${at.href}": ${dialText(at.host, cause) ?? text}`, { cause });
+  return new HttpGetError('transport', `Get "${at.href}": ${transportText(at, cause)}`, { cause });
+}
+
+function transportText(at: URL, cause: unknown): string {
+  if (systemCode(cause) !== 'ECONNRESET') return dialText(at.host, cause) ?? messageOf(cause);
+  return messageOf(cause) === 'socket hang up' ? 'EOF' : `read tcp ${at.host}: read: connection reset by peer`;
+}
+
+const bodyTimeout = 'context deadline exceeded (Client.Timeout or context cancellation while reading body)';
+
+function bodyError(text: string, cause: unknown): HttpGetError {
+  return new HttpGetError('body', text, { cause });
 }

@@ -206,10 +206,10 @@ describe('probes on containerd', { skip: whyNoContainerd() ?? false }, () => {
     await says('failed: dial tcp [^ ]*: connect: connection refused$');
     await says('failed: service unhealthy \\(responded with "NOT_SERVING"\\)$');
     await says('failed: timeout: health rpc did not complete within 1s$');
-    await says('failed: error: failed to connect service at "[^ ]*": .');
+    await says('failed: timeout: failed to connect service "[^ ]*" within 1s: context deadline exceeded$');
     await says('failed: no\\n$');
     await says('failed: command timed out: "sleep 5" timed out after 1s$');
-    await says("errored and resulted in unknown state: couldn't find port");
+    await says('errored and resulted in unknown state: strconv.Atoi: parsing "nameless": invalid syntax');
     const pod = await agent.until('bad', 'runs', ({ status }) => status?.phase === 'Running');
     for (const { name, ready, started, restartCount } of pod.status?.containerStatuses ?? [])
       assert.deepEqual([ready, started, restartCount], [false, true, 0], name);
