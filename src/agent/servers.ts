@@ -45,12 +45,14 @@ export async function startServers(config: AgentConfig, deps: ServersDeps, life:
   const pods = podsView(status, clock);
   const manifests = manifestsView(sources, engine.workers);
   let portFault: string | undefined;
+  let apiFault: string | undefined;
   const troubles = new Troubles(reload, {
     ...{ pods, manifests, events, clock },
     runtimeError: () => engine.state.runtimeError ?? engine.pleg.unhealthyReason(),
     networkError: () => engine.state.networkError,
     pressure: () => engine.admission.pressure,
     portFault: () => portFault,
+    apiFault: () => apiFault,
     faults: deps.cluster?.faults,
   });
   life.spawn('troubles', (o) => troubles.run(o));
@@ -115,11 +117,15 @@ export async function startServers(config: AgentConfig, deps: ServersDeps, life:
     {
       ...{ ...views, nodes: deps.nodes, leases, events, mirrorState, random: deps.random },
       kubelet: (request) => kubelet.app.fetch(request, { user: socketUser }),
+      onFault: (fault) => {
+        const message = fault === undefined ? undefined : `kubectl cannot be served yet: ${fault}`;
+        if (message !== undefined && message !== apiFault) log.warn(message);
+        apiFault = message;
+      },
     },
   );
   life.onStop(() => server.stop());
   await server.start();
-  if (server.url !== undefined) log.info('kubectl works here', { url: server.url, kubeconfig: config.localKubeconfigPath });
   life.spawn('kubelet endpoints', (o) => serveKubeletEndpoints(config, kubeletDeps, o));
 }
 

@@ -17,6 +17,7 @@ interface World {
   runtimeError: string | undefined;
   networkError: string | undefined;
   portFault: string | undefined;
+  apiFault: string | undefined;
   pressure: { memory: boolean; disk: boolean; pid: boolean };
   faults: Fault[] | undefined;
 }
@@ -28,6 +29,7 @@ function setUp(status?: PodStatus, change: Partial<AgentConfig> = {}, warnings: 
     runtimeError: undefined,
     networkError: undefined,
     portFault: undefined,
+    apiFault: undefined,
     pressure: { memory: false, disk: false, pid: false },
     faults: undefined,
   };
@@ -41,6 +43,7 @@ function setUp(status?: PodStatus, change: Partial<AgentConfig> = {}, warnings: 
         networkError: () => world.networkError,
         pressure: () => world.pressure,
         portFault: () => world.portFault,
+        apiFault: () => world.apiFault,
         faults: world.faults === undefined ? undefined : { list: () => world.faults ?? [] },
         events: { record: (object, type, reason, message) => events.push(`${object.kind} ${type} ${reason}: ${message}`) },
       },
@@ -171,6 +174,12 @@ const rows: readonly {
     what: 'a port that is taken',
     given: ({ world }) => Object.assign(world, { portFault: 'cannot listen on 0.0.0.0:10250: EADDRINUSE' }),
     troubles: ['error kubelet port cannot-listen'],
+    says: /EADDRINUSE/,
+  },
+  {
+    what: 'the port for kubectl that is taken',
+    given: ({ world }) => Object.assign(world, { apiFault: 'kubectl cannot be served yet: cannot listen on 127.0.0.1:6445: EADDRINUSE' }),
+    troubles: ['error kubectl port cannot-listen'],
     says: /EADDRINUSE/,
   },
   {

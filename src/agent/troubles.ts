@@ -26,6 +26,8 @@ export interface TroublesDeps {
   readonly pods: PodsView;
   /** Why the kubelet's ports are not served. */
   readonly portFault: () => string | undefined;
+  /** Why kubectl is not served. */
+  readonly apiFault: () => string | undefined;
   /** Undefined on a machine that has joined no cluster. */
   readonly faults: FaultView | undefined;
   readonly events: EventSink;
@@ -47,6 +49,7 @@ const eventReasons: Partial<Readonly<Record<TroubleArea, string>>> = {
   sources: 'ManifestSourceFault',
   manifests: 'ManifestRejected',
   certificates: 'CertificateFault',
+  'kubectl port': 'KubernetesAPIFailed',
 };
 
 export class Troubles {
@@ -146,10 +149,20 @@ export class Troubles {
   }
 
   #portTroubles(): readonly Trouble[] {
-    const message = this.#deps.portFault();
-    if (message === undefined) return [];
-    const advice = 'free the port, or give another one with --port; Pods are not affected, kubectl logs and metrics through it are';
-    return [{ severity: 'error', area: 'kubelet port', cause: 'cannot-listen', object: '', message, advice }];
+    const one = (area: TroubleArea, message: string | undefined, advice: string): readonly Trouble[] =>
+      message === undefined ? [] : [{ severity: 'error', area, cause: 'cannot-listen', object: '', message, advice }];
+    return [
+      ...one(
+        'kubectl port',
+        this.#deps.apiFault(),
+        'free the port, or give another one with --kube-api-port; Pods are not affected, and pinpod get and logs work all the same',
+      ),
+      ...one(
+        'kubelet port',
+        this.#deps.portFault(),
+        'free the port, or give another one with --port; Pods are not affected, kubectl logs and metrics through it are',
+      ),
+    ];
   }
 }
 

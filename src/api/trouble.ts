@@ -10,6 +10,7 @@ export const troubleAreas = [
   'sources',
   'manifests',
   'pods',
+  'kubectl port',
   'kubelet port',
   'certificates',
   'cluster',

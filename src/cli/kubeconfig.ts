@@ -1,5 +1,7 @@
 // `pinpod kubeconfig`: the file kubectl needs, printed, or merged into the user's own.
-import { mkdir, open, readFile, rename, stat } from 'node:fs/promises';
+import { randomUUID } from 'node:crypto';
+import type { Stats } from 'node:fs';
+import { mkdir, open, readFile, realpath, rename, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { isMap, isSeq, parseDocument } from 'yaml';
 import { systemCode } from '../std/errors.ts';
@@ -25,7 +27,7 @@ export async function kubeconfig(options: KubeconfigOptions, deps: { readonly io
     return 0;
   }
   const target = options.mergeInto;
-  const merged = mergeKubeconfig((await readText(target)) ?? '', text, options.use);
+  const merged = mergeKubeconfig({ path: target, text: (await readText(target)) ?? '' }, text, options.use);
   await writeAtomically(target, merged);
   await deps.io.err(
     `Context "pinpod" is in ${target}${options.use ? ' and in use' : '; use it with: kubectl --context pinpod get pods'}\n`,
@@ -34,9 +36,18 @@ export async function kubeconfig(options: KubeconfigOptions, deps: { readonly io
 }
 
 /** `own` with the entries of `added` in it, replacing those of the same name; comments and other entries stay. */
-export function mergeKubeconfig(own: string, added: string, use: boolean): string {
-  const result = parseDocument(own.trim() === '' ? 'apiVersion: v1\nkind: Config\n' : own, { version: '1.1' });
-  if (result.errors.length > 0 || !isMap(result.contents)) throw new CommandError('the kubeconfig to merge into is not a kubeconfig');
+export function mergeKubeconfig(own: { readonly path: string; readonly text: string }, added: string, use: boolean): string {
+  const { path: file, text } = own;
+  const refuse = (why: string): CommandError => new CommandError(`${file} is left as it is: ${why}`);
+  const result = parseDocument(text.trim() === '' ? 'apiVersion: v1\nkind: Config\n' : text, { version: '1.1' });
+  const [problem] = result.errors;
+  if (problem !== undefined) throw refuse(`it is no valid YAML: ${problem.message.split('\n')[0] ?? ''}`);
+  const kind = isMap(result.contents) ? result.get('kind') : undefined;
+  if (!isMap(result.contents) || (kind !== undefined && kind !== 'Config')) throw refuse('it is no kubeconfig');
+  for (const section of sections) {
+    const value = result.get(section);
+    if (value !== undefined && value !== null && !isSeq(value)) throw refuse(`${section} is no list`);
+  }
   const source = parseDocument(added, { version: '1.1' });
   for (const section of sections) {
     const items = source.get(section);
@@ -47,7 +58,9 @@ export function mergeKubeconfig(own: string, added: string, use: boolean): strin
     sequence.items = [...kept, ...items.items] as typeof sequence.items;
     result.set(section, sequence);
   }
-  if (use || result.get('current-context') === undefined) result.set('current-context', source.get('current-context'));
+  // kubectl writes an empty one into new files.
+  if (use || [undefined, null, ''].includes(result.get('current-context') as string))
+    result.set('current-context', source.get('current-context'));
   return result.toString();
 }
 
@@ -62,21 +75,38 @@ async function readText(file: string): Promise<string | undefined> {
   }
 }
 
-/** A user's file keeps its mode; a new one is the user's alone. */
-async function writeAtomically(file: string, text: string): Promise<void> {
-  await mkdir(path.dirname(file), { recursive: true, mode: 0o700 });
-  let mode = 0o600;
+/** A user's file keeps its mode, its owner and the place that a link leads to; a new one is the caller's alone. */
+async function writeAtomically(link: string, text: string): Promise<void> {
   try {
-    mode = (await stat(file)).mode & 0o777;
+    await mkdir(path.dirname(link), { recursive: true, mode: 0o700 });
+    const old = await statOf(link);
+    const file = old === undefined ? link : await realpath(link);
+    const temporary = `${file}.${randomUUID()}`;
+    const handle = await open(temporary, 'wx', 0o600);
+    try {
+      await handle.writeFile(text);
+      if (old !== undefined) {
+        await handle.chown(old.uid, old.gid);
+        await handle.chmod(old.mode & 0o777);
+      }
+      await handle.sync();
+      await rename(temporary, file);
+    } catch (error) {
+      await rm(temporary, { force: true });
+      throw error;
+    } finally {
+      await handle.close();
+    }
   } catch (error) {
-    if (systemCode(error) !== 'ENOENT') throw error;
+    throw new CommandError(`cannot write ${link}: ${systemCode(error) ?? 'unknown error'}`, { cause: error });
   }
-  const handle = await open(`${file}.tmp`, 'w', mode);
+}
+
+async function statOf(file: string): Promise<Stats | undefined> {
   try {
-    await handle.writeFile(text);
-    await handle.sync();
-  } finally {
-    await handle.close();
+    return await stat(file);
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return undefined;
+    throw error;
   }
-  await rename(`${file}.tmp`, file);
 }

@@ -3,6 +3,7 @@
 import type { Pod } from '../api/pod.ts';
 import { Shutdown, TaskGroup } from '../std/async.ts';
 import type { Clock } from '../std/clock.ts';
+import { ConfigError, messageOf, systemCode } from '../std/errors.ts';
 import type { Logger } from '../std/log.ts';
 import type { Random } from '../std/random.ts';
 import { agentApi } from './agent-api.ts';
@@ -39,20 +40,29 @@ export interface KubeServerOptions {
   /** The unix socket, mode 0600. Its folder exists. */
   readonly socketPath: string;
   /** HTTPS; none when absent. */
-  readonly https?:
-    | {
-        readonly address: string;
-        /** 0: the system chooses. */
-        readonly port: number;
-        /** Further names and addresses clients may use, besides `address`, localhost, 127.0.0.1 and ::1. */
-        readonly names: readonly string[];
-        /** Folder of the CA, the certificates and their keys (0700, files 0600). */
-        readonly pkiDir: string;
-        /** The file for kubectl (0600), rewritten at each start and rotation. */
-        readonly kubeconfigPath: string;
-      }
-    | undefined;
+  readonly https?: Https | undefined;
 }
+
+interface Https {
+  readonly address: string;
+  /** 0: the system chooses. */
+  readonly port: number;
+  /** Further names and addresses clients may use, besides `address`, localhost, 127.0.0.1 and ::1. */
+  readonly names: readonly string[];
+  /** Folder of the CA, the certificates and their keys (0700, files 0600). */
+  readonly pkiDir: string;
+  /** The file for kubectl (0600), rewritten at each start and rotation. */
+  readonly kubeconfigPath: string;
+}
+
+interface Handlers {
+  readonly common: Pick<ListenerHandlers, 'refuse' | 'upgrade'>;
+  readonly fetch: ListenerHandlers['fetch'];
+  readonly fetchLocal: ListenerHandlers['fetch'];
+}
+
+/** How soon a port that is taken is tried again, or a folder that cannot be written. */
+const retryMs = 5000;
 
 export interface KubeServerDeps {
   readonly pods: PodsView;
@@ -68,6 +78,8 @@ export interface KubeServerDeps {
   readonly health: readonly HealthCheck[];
   /** What is behind `nodes/NAME/proxy`, and `/metrics`. */
   readonly kubelet?: ((request: Request) => Response | Promise<Response>) | undefined;
+  /** Why kubectl is not served; undefined when it is. Told after every try. */
+  readonly onFault?: ((message: string | undefined) => void) | undefined;
   /** Keeps UIDs and ages of the Pods' views over restarts. */
   readonly mirrorState?: StateView | undefined;
   readonly clock: Clock;
@@ -93,12 +105,13 @@ export class KubeServer {
   get url(): string | undefined {
     const { https } = this.#options;
     if (https === undefined || this.#https === undefined) return undefined;
-    const wildcard = https.address === '0.0.0.0' || https.address === '::' || https.address === '';
-    const host = wildcard ? '127.0.0.1' : https.address;
-    return `https://${host.includes(':') ? `[${host}]` : host}:${this.#https.port}`;
+    return urlOf(https.address, this.#https.port);
   }
 
-  /** Resolves when both listeners accept and the kubeconfig file is written. A ConfigError when that is impossible. */
+  /**
+   * Resolves when the socket accepts, and HTTPS has been tried: what is in its way is told to `onFault`, and it is tried
+   * again until it works. A ConfigError when the socket is another agent's.
+   */
   async start(): Promise<void> {
     await this.#mirrorPods.load();
     const { https } = this.#options;
@@ -112,29 +125,54 @@ export class KubeServer {
     );
     await socket.start();
     this.#listeners.push(socket);
-    if (https === undefined) return;
-    const certificates = new Certificates(
-      { folder: https.pkiDir, names: [https.address, ...https.names].filter((n) => n !== '0.0.0.0' && n !== '::' && n !== '') },
-      { clock: this.#deps.clock, log: this.#deps.log },
-    );
-    const current = await certificates.ensure();
-    const listener = new Listener(
-      { at: { address: https.address, port: https.port }, tls: current.serverTls },
-      {
-        handlers: { ...handlers.common, authenticate: (request) => withAsked(certificateUser(request), request), fetch: handlers.fetch },
-        log: this.#deps.log,
-      },
-    );
-    await listener.start();
-    this.#listeners.push(listener);
-    this.#https = listener;
-    await certificates.writeKubeconfig(https.kubeconfigPath, this.url ?? '');
-    this.#tasks.spawn('certificate rotation', async ({ signal }) => {
-      await certificates.rotate(async (renewed) => {
-        listener.setSecureContext(renewed.serverTls);
-        await certificates.writeKubeconfig(https.kubeconfigPath, this.url ?? '');
-      }, signal);
+    if (https === undefined || (await this.#serve(https, handlers))) return;
+    this.#tasks.spawn('https', async ({ signal }) => {
+      do await this.#deps.clock.sleep(retryMs, signal);
+      while (!(await this.#serve(https, handlers)));
     });
+  }
+
+  /** Whether kubectl is served from now on. */
+  async #serve(https: Https, handlers: Handlers): Promise<boolean> {
+    let listener: Listener | undefined;
+    try {
+      const certificates = new Certificates(
+        { folder: https.pkiDir, names: [https.address, ...https.names].filter((n) => n !== '0.0.0.0' && n !== '::' && n !== '') },
+        { clock: this.#deps.clock, log: this.#deps.log },
+      );
+      const current = await certificates.ensure();
+      const opened = new Listener(
+        { at: { address: https.address, port: https.port }, tls: current.serverTls },
+        {
+          handlers: { ...handlers.common, authenticate: (request) => withAsked(certificateUser(request), request), fetch: handlers.fetch },
+          log: this.#deps.log,
+        },
+      );
+      listener = opened;
+      await opened.start();
+      await certificates.writeKubeconfig(https.kubeconfigPath, urlOf(https.address, opened.port));
+      // Stopped while it opened.
+      if (this.#tasks.signal.aborted) {
+        await opened.close();
+        return true;
+      }
+      this.#listeners.push(opened);
+      this.#https = opened;
+      this.#tasks.spawn('certificate rotation', async ({ signal }) => {
+        await certificates.rotate(async (renewed) => {
+          opened.setSecureContext(renewed.serverTls);
+          await certificates.writeKubeconfig(https.kubeconfigPath, urlOf(https.address, opened.port));
+        }, signal);
+      });
+    } catch (error) {
+      await listener?.close();
+      if (!(error instanceof ConfigError) && systemCode(error) === undefined) throw error;
+      this.#deps.onFault?.(messageOf(error));
+      return false;
+    }
+    this.#deps.onFault?.(undefined);
+    this.#deps.log.info('kubectl works here', { url: this.url, kubeconfig: https.kubeconfigPath });
+    return true;
   }
 
   /** Ends every connection. Idempotent. */
@@ -147,11 +185,7 @@ export class KubeServer {
     await tasks;
   }
 
-  #handlers(): {
-    readonly common: Pick<ListenerHandlers, 'refuse' | 'upgrade'>;
-    readonly fetch: ListenerHandlers['fetch'];
-    readonly fetchLocal: ListenerHandlers['fetch'];
-  } {
+  #handlers(): Handlers {
     const { signal } = this.#tasks;
     const mirrorPods = this.#mirrorPods;
     const versions = new ResourceVersions(this.#deps);
@@ -180,4 +214,10 @@ export class KubeServer {
       fetchLocal: (request, user) => (new URL(request.url).pathname.startsWith('/pinpod/') ? local.fetch(request) : fetch(request, user)),
     };
   }
+}
+
+/** Where a client on this machine finds what listens on `address`. */
+function urlOf(address: string, port: number): string {
+  const host = address === '0.0.0.0' || address === '' ? '127.0.0.1' : address === '::' ? '::1' : address;
+  return `https://${host.includes(':') ? `[${host}]` : host}:${port}`;
 }

@@ -2,17 +2,24 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { chmod, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
-import { request as httpsRequest } from 'node:https';
-import { createConnection, type Socket } from 'node:net';
+import type { IncomingMessage } from 'node:http';
+import { Agent as HttpsAgent, request as httpsRequest, type RequestOptions } from 'node:https';
+import { type AddressInfo, createConnection, createServer, type Socket } from 'node:net';
+import { networkInterfaces } from 'node:os';
 import path from 'node:path';
 import { PassThrough } from 'node:stream';
-import { after, before, describe, test } from 'node:test';
+import { after, before, describe, type TestContext, test } from 'node:test';
+import type { TLSSocket } from 'node:tls';
 import { CoreV1Api, KubeConfig, Log, makeInformer, Watch } from '@kubernetes/client-node';
+import type { Pod as ApiPod } from '../../src/api/gen/kubernetes.ts';
+import type { DoctorReport } from '../../src/api/trouble.ts';
 import { issueCertificate } from '../../src/server/issue-certificate.ts';
 import { KubeServer } from '../../src/server/kube-server.ts';
-import { systemClock } from '../../src/std/clock.ts';
+import { type Clock, systemClock } from '../../src/std/clock.ts';
 import { silentLogger } from '../../src/std/log.ts';
 import { systemRandom } from '../../src/std/random.ts';
+import { FakeAgent } from '../support/fake-agent.ts';
+import { FakeClock } from '../support/fake-clock.ts';
 import { eventOf, type FakeViews, fakeViews, nodeOf, podOf, runningStatus } from '../support/fake-views.ts';
 import { testVersion } from '../support/kube-version.ts';
 import { cellsOf, Kubectl, type KubectlVersion, kubectlVersions, whyNoKubectl } from '../support/kubectl.ts';
@@ -767,5 +774,183 @@ describe('who gets in, and what a client may do to the server', () => {
     assert.notEqual(uids[0], uids[1]);
     assert.deepEqual([uids[2], uids[3], certificates[1]], [uids[1], uids[1], certificates[0]]);
     assert.equal(nodeOf().metadata?.uid, 'node-uid');
+  });
+});
+
+describe('where the API server listens', () => {
+  interface Place {
+    readonly address?: string;
+    readonly port?: number;
+    readonly kubeconfig?: string;
+  }
+
+  async function serverAt(t: TestContext, place: Place, clock: Clock = systemClock) {
+    const dir = await mkdtemp('/tmp/kapi-');
+    const told: (string | undefined)[] = [];
+    const kubeconfigPath = path.join(dir, place.kubeconfig ?? 'kubeconfig');
+    const { address = '127.0.0.1', port = 0 } = place;
+    const views = fakeViews([podOf()]);
+    const server = new KubeServer(
+      {
+        version: testVersion,
+        manifestLocation: '',
+        socketPath: path.join(dir, 's.sock'),
+        https: { address, port, names: ['node1'], pkiDir: path.join(dir, 'pki'), kubeconfigPath },
+      },
+      {
+        ...{ ...views, clock, health: [], random: systemRandom, log: silentLogger },
+        onFault: (message) => told.push(message?.replace(dir, '<dir>')),
+      },
+    );
+    await server.start();
+    t.after(async () => {
+      await server.stop();
+      await rm(dir, { recursive: true });
+    });
+    const until = async (isSo: () => boolean): Promise<void> => {
+      while (!isSo()) await new Promise((resolve) => setTimeout(resolve, 5));
+    };
+    return { server, dir, kubeconfigPath, told, until };
+  }
+
+  const hasIpv6 = Object.values(networkInterfaces()).some((list) => list?.some(({ address }) => address === '::1'));
+  for (const [address, host] of [
+    ['127.0.0.1', '127.0.0.1'],
+    ['0.0.0.0', '127.0.0.1'],
+    ['::1', '[::1]'],
+    ['::', '[::1]'],
+  ] as const) {
+    const skip = whyNoKubectl() ?? (address.includes(':') && !hasIpv6 ? 'no IPv6 here' : false);
+    test(`${address}: the kubeconfig leads to ${host}`, { skip }, async (t) => {
+      const { server, kubeconfigPath } = await serverAt(t, { address });
+      assert.ok(server.url?.startsWith(`https://${host}:`), server.url);
+      const kubectl = new Kubectl(kubeconfigPath);
+      const answer = await kubectl.run(['get', 'pods', '-o', 'name']);
+      assert.deepEqual(answer, { code: 0, out: 'pod/web-node1\n', err: '' });
+      const { port } = new URL(server.url ?? '');
+      const byName = await kubectl.run(['get', 'ns', '-o', 'name', '-s', `https://127.0.0.1:${port}`, '--tls-server-name', 'node1']);
+      assert.equal(byName.code, address === '::1' ? 1 : 0, byName.err);
+    });
+  }
+
+  test('a port that is taken is told, and taken when it is free; the socket serves meanwhile', async (t) => {
+    const other = createServer().listen(0, '127.0.0.1');
+    await once(other, 'listening');
+    const { port } = other.address() as AddressInfo;
+    const clock = new FakeClock();
+    const { server, dir, told, until } = await serverAt(t, { port }, clock);
+    const fault = `cannot listen on 127.0.0.1:${port}: EADDRINUSE, another program has the port (\`ss -ltnp\` shows which)`;
+    assert.deepEqual([told, server.url], [[fault], undefined]);
+    const local = createConnection(path.join(dir, 's.sock'));
+    local.write('GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n');
+    assert.match(String((await once(local, 'data'))[0]), /^HTTP\/1\.1 200 /);
+    await clock.advance(5000);
+    await until(() => told.length === 2);
+    other.close();
+    await once(other, 'close');
+    await until(() => clock.sleeping > 0);
+    await clock.advance(5000);
+    await until(() => server.url !== undefined);
+    assert.deepEqual(told, [fault, fault, undefined]);
+  });
+
+  test('of the whole agent no Pod waits for a port that is taken, and doctor says which', async (t) => {
+    const other = createServer().listen(0, '127.0.0.1');
+    await once(other, 'listening');
+    const { port } = other.address() as AddressInfo;
+    const dir = await mkdtemp('/tmp/kapi-');
+    const agent = new FakeAgent({ dir, agent: { kubeAPI: { port } } }, { clock: systemClock });
+    agent.put('web.json', JSON.stringify({ apiVersion: 'v1', kind: 'Pod', metadata: { name: 'web' }, spec: podOf().spec }));
+    await agent.start();
+    t.after(async () => {
+      await agent.stop();
+      await rm(dir, { recursive: true });
+    });
+    const { signal } = new AbortController();
+    const phases = async (): Promise<string> => {
+      const { items } = (await agent.client.json('/api/v1/pods', { signal })) as { readonly items: readonly ApiPod[] };
+      return items.map(({ status }) => status?.phase).join();
+    };
+    while ((await phases()) !== 'Running') await new Promise((resolve) => setTimeout(resolve, 20));
+    const troubles = async (): Promise<string> => {
+      const report = (await agent.client.json('/pinpod/v1/doctor', { signal })) as DoctorReport;
+      return report.troubles
+        .filter(({ area }) => area === 'kubectl port')
+        .map(({ message }) => message)
+        .join();
+    };
+    assert.match(await troubles(), new RegExp(`^kubectl cannot be served yet: cannot listen on 127\\.0\\.0\\.1:${port}: EADDRINUSE`));
+    other.close();
+    while ((await troubles()) !== '') await new Promise((resolve) => setTimeout(resolve, 100));
+    assert.match(await readFile(path.join(agent.runDir, 'kubeconfig.yaml'), 'utf8'), new RegExp(`:${port}"`));
+  });
+
+  test('a kubeconfig that cannot be written is told, and written when it can be', async (t) => {
+    const clock = new FakeClock();
+    const { server, dir, kubeconfigPath, told, until } = await serverAt(t, { kubeconfig: 'file/kubeconfig' }, clock);
+    assert.equal(told.at(-1), undefined);
+    await server.stop();
+    await rm(path.dirname(kubeconfigPath), { recursive: true });
+    await writeFile(path.dirname(kubeconfigPath), 'in the way');
+    const second = new KubeServer(
+      {
+        version: testVersion,
+        manifestLocation: '',
+        socketPath: path.join(dir, 's2.sock'),
+        https: { address: '127.0.0.1', port: 0, names: [], pkiDir: path.join(dir, 'pki'), kubeconfigPath },
+      },
+      {
+        ...{ ...fakeViews([]), clock, health: [], random: systemRandom, log: silentLogger },
+        onFault: (message) => told.push(message?.replaceAll(dir, '<dir>')),
+      },
+    );
+    await second.start();
+    t.after(() => second.stop());
+    assert.match(told.at(-1) ?? '', /^(ENOTDIR|EEXIST): .*<dir>\/file/);
+    await rm(path.dirname(kubeconfigPath));
+    await until(() => clock.sleeping > 0);
+    await clock.advance(5000);
+    await until(() => told.at(-1) === undefined);
+    assert.match(await readFile(kubeconfigPath, 'utf8'), /current-context: "pinpod"/);
+  });
+
+  test('certificates are renewed while clients are connected: they go on, new ones get the new certificate', async (t) => {
+    const day = 86_400_000;
+    const clock = new FakeClock(Date.now() - 320 * day);
+    const { dir, kubeconfigPath, server, until } = await serverAt(t, {}, clock);
+    const read = (name: string): Promise<string> => readFile(path.join(dir, name), 'utf8');
+    const credentials = async () => ({
+      ca: await read('pki/ca.crt'),
+      cert: await read('pki/client.crt'),
+      key: await read('pki/client.key'),
+    });
+    const old = { ...(await credentials()), kubeconfig: await read('kubeconfig'), server: await read('pki/server.crt') };
+    const agent = new HttpsAgent({ keepAlive: true, maxSockets: 1 });
+    t.after(() => agent.destroy());
+    const ask = async (options: RequestOptions): Promise<{ code: number | undefined; isReused: boolean; certificate: string }> => {
+      const call = httpsRequest(new URL('/api/v1/pods', server.url), options).end();
+      const [response] = (await once(call, 'response')) as [IncomingMessage];
+      const certificate = (response.socket as TLSSocket).getPeerX509Certificate()?.toString() ?? '';
+      response.resume();
+      await once(response, 'end');
+      return { code: response.statusCode, isReused: call.reusedSocket, certificate };
+    };
+    const first = await ask({ ...old, agent });
+    assert.deepEqual([first.code, first.isReused], [200, false]);
+    let renewed = old.kubeconfig;
+    for (let days = 0; renewed === old.kubeconfig; days += 0.5) {
+      assert.ok(days < 365);
+      await clock.advance(day / 2);
+      await until(() => clock.sleeping > 0);
+      renewed = await read('kubeconfig');
+    }
+    assert.notEqual(await read('pki/server.crt'), old.server);
+    const second = await ask({ ...old, agent });
+    assert.deepEqual([second.code, second.isReused], [200, true]);
+    const third = await ask({ ...(await credentials()), agent: false });
+    assert.equal(third.code, 200);
+    assert.notEqual(third.certificate, first.certificate);
+    assert.equal((await ask({ ...old, agent: false })).code, 200, 'the client certificate of before is good until it expires');
+    assert.equal((await stat(kubeconfigPath)).mode & 0o777, 0o600);
   });
 });
