@@ -79,6 +79,7 @@ describe("the kubelet's ports of the whole agent", { skip: whyNoContainerd() }, 
         authentication: { webhook: { enabled: false }, x509: { clientCAFile: 'ca.crt' }, anonymous: { enabled: false } },
         authorization: { mode: 'AlwaysAllow' },
         serverTLSBootstrap: true,
+        runtimeRequestTimeout: '10s',
       },
     });
     await agent.configure();
@@ -275,6 +276,31 @@ describe("the kubelet's ports of the whole agent", { skip: whyNoContainerd() }, 
       // 3: it does not like a name; those are the kubelet's.
       assert.ok(code === 0 || code === 3, `${target}: ${said}`);
     }
+  });
+
+  it('C-468: while the runtime hangs, what needs it fails in time, and what does not is answered', async () => {
+    const pid = await agent.daemon.pid();
+    assert.ok(pid !== undefined);
+    const client = pairs.get('a client of the CA');
+    const upgrade = { Connection: 'Upgrade', Upgrade: 'SPDY/3.1', 'X-Stream-Protocol-Version': 'v4.channel.k8s.io' };
+    const exec = (): Promise<Answer> => call(main, 'POST', '/exec/default/web-edge1/c?command=id&output=1', client, upgrade);
+    process.kill(pid, 'SIGSTOP');
+    try {
+      // A signal takes its time to stop all threads.
+      const failed = await eventually(agent, 'exec fails', async () => await exec().catch(() => undefined));
+      assert.deepEqual(failed, { code: 500, text: 'Exec gave no answer within 10s' });
+      assert.equal((await get('/pods')).code, 200);
+      assert.match((await get('/metrics')).text, /^kubelet_runtime_operations_errors_total\{operation_type="exec"\} [1-9]/m);
+      const { code, text } = await get('/metrics/resource');
+      assert.equal(code, 200);
+      assert.match(text, /^resource_scrape_error 1$/m);
+      assert.match(text, /^node_memory_working_set_bytes \d+ \d{13}$/m);
+    } finally {
+      process.kill(pid, 'SIGCONT');
+    }
+    await eventually(agent, 'exec works again', async () =>
+      (await call(main, 'POST', '/run/default/web-edge1/c?cmd=echo%20hi', client)).text === 'hi\n' ? true : undefined,
+    );
   });
 
   it('C-500: a manifest that comes back is counted', async () => {

@@ -407,7 +407,10 @@ export class KubeletApi {
   #failure(error: unknown, request: Request): Response {
     const known = error instanceof ApiError ? error : toLogError(error);
     if (known !== undefined) return text(known.message, known.status.code);
-    this.#deps.log.error('a request failed', { method: request.method, path: new URL(request.url).pathname, error: messageOf(error) });
+    const fields = { method: request.method, path: new URL(request.url).pathname, error: messageOf(error) };
+    // What the runtime could not do is no fault of ours.
+    if (error instanceof RuntimeError) this.#deps.log.warn('a request failed', fields);
+    else this.#deps.log.error('a request failed', fields);
     return text(`${messageOf(error)}\n`, 500);
   }
 }
