@@ -185,6 +185,13 @@ describe('what a container gets, on containerd 2.x', { skip }, () => {
       ],
       volumes: [{ name: 'i', image: { reference: usersImage, pullPolicy: 'IfNotPresent' } }],
     }),
+    'image-volume-missing': spec({
+      containers: [box('', { volumeMounts: [{ name: 'none', mountPath: '/i' }] }), box('', { name: 'other' })],
+      volumes: [
+        { name: 'none', image: { reference: 'docker.io/library/none:1', pullPolicy: 'IfNotPresent' } },
+        { name: 'unused', image: { reference: 'docker.io/library/none:2', pullPolicy: 'Never' } },
+      ],
+    }),
     'env-file': spec({
       restartPolicy: 'Never',
       initContainers: [
@@ -250,6 +257,19 @@ describe('what a container gets, on containerd 2.x', { skip }, () => {
     await agent.start();
     await agent.beside('mount', '-t', 'tmpfs', 'rro', path.join(host, 'rro', 'sub'));
     for (const [name, podSpec] of Object.entries(pods)) agent.putPod(name, podSpec);
+    // All at once they take a slow machine longer than a test waits.
+    const hasBegun = ({ metadata, status }: Pod): boolean =>
+      metadata?.name?.startsWith('unknown-handler') === true ||
+      (status?.containerStatuses ?? []).some(
+        ({ state }) => !/^(?:ContainerCreating|PodInitializing)$/.test(state?.waiting?.reason ?? ''),
+      ) ||
+      status?.phase === 'Failed';
+    const allHaveBegun = async (): Promise<true | undefined> => {
+      const found = await agent.pods();
+      // One is refused as a manifest.
+      return found.length >= Object.keys(pods).length - 1 && found.every(hasBegun) ? true : undefined;
+    };
+    await eventually(agent, 'all Pods have begun', allHaveBegun, 120);
   });
   after(async () => {
     await agent.destroy();
@@ -442,6 +462,18 @@ describe('what a container gets, on containerd 2.x', { skip }, () => {
     await eventually(agent, 'the other runs', () => agent.exec('image-volume', 'app', 'true').then(() => true));
     assert.match(await agent.exec('image-volume', 'app', 'cat /i/etc/group'), /extra:x:5000:web/);
     assert.match(await agent.exec('image-volume', 'app', 'touch /i/x'), /Read-only/);
+  });
+
+  it('C-388, L-330 the image of a volume that cannot be had keeps those from starting that mount it', async () => {
+    const pod = await agent.until(
+      'image-volume-missing',
+      'is half up',
+      (one) => running(one).length === 1 && waiting(one, 'app') !== undefined,
+    );
+    assert.equal(running(pod)[0]?.name, 'other');
+    const waits = (one: Pod): boolean => /^(?:ErrImagePull|ImagePullBackOff)$/.test(waiting(one, 'app')?.reason ?? '');
+    await agent.until('image-volume-missing', 'says why', waits);
+    assert.ok((await agent.events('image-volume-missing')).some((event) => /^Failed: .*docker\.io\/library\/none:1/.test(event)));
   });
 
   it('C-395 variables from a file of an init container', async () => {
