@@ -243,6 +243,15 @@ test('a passing failure of usage by Pod costs only that answer', async () => {
   assert.deepEqual(calls, ['sandboxes', 'containers', 'sandboxes', 'containers', 'sandboxes', 'sandboxes']);
 });
 
+test('a runtime that does not answer is not asked twice', async () => {
+  const { stats, calls, failSandboxes } = world();
+  for (const code of ['deadline-exceeded', 'unavailable'] as const) {
+    failSandboxes(new RuntimeError(code, 'hangs'));
+    await assert.rejects(stats.pods({ signal }), { code });
+  }
+  assert.deepEqual(calls, ['sandboxes', 'sandboxes']);
+});
+
 test('many who ask at once cost one question, and one who goes away ends no other', async () => {
   const { stats, status: store, warmedUp, calls, clock, during } = world();
   publish(store);

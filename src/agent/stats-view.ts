@@ -371,6 +371,8 @@ export class AgentStats implements StatsView {
       } catch (error) {
         options.signal.throwIfAborted();
         if (!(error instanceof RuntimeError)) throw error;
+        // One that does not answer this question does not answer the other either.
+        if (error.code === 'deadline-exceeded' || error.code === 'unavailable') throw error;
         log.debug('runtime has no usage by pod', { error: messageOf(error) });
         if (error.code === 'unimplemented') this.#hasSandboxStats = false;
       }
