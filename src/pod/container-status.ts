@@ -5,6 +5,7 @@ import { allContainers, isSidecar, type Pod } from '../api/pod.ts';
 import { toRfc3339 } from '../std/clock.ts';
 import type { Draft } from './draft.ts';
 import { criKeys, type ObservedContainer } from './observation.ts';
+import { awaitsPostStart } from './post-start.ts';
 import { actualResources, givenResources } from './resize.ts';
 import { mayRetryInit, shouldStart } from './restart-policy.ts';
 import { cutToShare, joinMessages } from './termination-message.ts';
@@ -256,6 +257,8 @@ function lastState(
 
 /** L-420. */
 function hasStarted(draft: Draft, container: Container, record: ObservedContainer, previous: ContainerStatus | undefined): boolean {
+  const { memory, underWay } = draft.input;
+  if (container.lifecycle?.postStart !== undefined && awaitsPostStart(record, memory, underWay)) return false;
   const result = draft.input.probes.byContainerId.get(record.id)?.startup;
   if (result !== undefined) return result === 'success';
   if (previous?.started === true && previous.containerID === containerId(draft.input.options.runtimeName, record)) return true;

@@ -874,6 +874,15 @@ table('3.7 crash-loop back-off, 3.8 restart count', [
     actions: [create('app', 1)],
   },
   {
+    name: 'ended for its hook it has failed to start: the back-off begins (L-432)',
+    containers: [app(exited(137, { finishedAt: now }))],
+    memory: {
+      kills: new Map([['app0', { since: now, gracePeriodSeconds: 30, message: '', preStopDone: false }]]),
+      postStart: new Map([['app0', 'failed']]),
+    },
+    actions: [create('app', 1, '10000')],
+  },
+  {
     name: 'init containers and sidecars back off, too (L-166)',
     spec: { initContainers: [log] },
     containers: [app(), recordOf(log, exited(1, { finishedAt: now - 5_000, annotations: { [criKeys.backoffMs]: '10000' } }))],

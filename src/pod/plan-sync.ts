@@ -318,7 +318,9 @@ class ContainerPass {
     }
     const hash = containerHash(container);
     const records = observed.containers.filter((candidate) => candidate.name === container.name);
-    const backoff = crashBackoff(records, { hash, resources: container.resources }, (id) => memory.kills.has(id), options.backoff, now);
+    // One that is ended for its hook has failed to start, as if it had exited by itself.
+    const isKilled = (id: string): boolean => memory.kills.has(id) && memory.postStart.get(id) !== 'failed';
+    const backoff = crashBackoff(records, { hash, resources: container.resources }, isKilled, options.backoff, now);
     if (backoff.until !== undefined) {
       const delay = formatDuration(backoff.delayMs);
       this.#draft.waiting.set(container.name, {

@@ -13,6 +13,7 @@ import { containerObject, podObject } from '../pod/event-object.ts';
 import { type ActionOutcome, forgetGone, rememberOutcome, rememberStart } from '../pod/memory.ts';
 import type { ObservedContainer, ObservedPod } from '../pod/observation.ts';
 import { planPod, requestTermination } from '../pod/plan.ts';
+import { probedPart } from '../pod/post-start.ts';
 import { allocate, withResourcesOf } from '../pod/resize.ts';
 import { emptyMemory, type PodMemory, type PodWorkState, type ResizePending, type TerminationCause } from '../pod/work.ts';
 import type { CallOptions } from '../runtime/runtime.ts';
@@ -278,7 +279,8 @@ export class PodWorker {
 
   #plan(observed: ObservedPod): Plan {
     const { clock, prober, planOptions } = this.#deps;
-    if (this.#work.state === 'sync') prober.sync(this.#pod, observed, this.#memory.status);
+    const underWay = new Set(this.#running.keys());
+    if (this.#work.state === 'sync') prober.sync(this.#pod, probedPart(this.#pod, observed, this.#memory, underWay), this.#memory.status);
     else prober.beginTermination(this.uid);
     const now = clock.now();
     // The clock was set back: times that failures are to be waited for until may be days away.
@@ -293,7 +295,7 @@ export class PodWorker {
       observed,
       probes: prober.results(this.uid),
       memory: this.#memory,
-      underWay: new Set(this.#running.keys()),
+      underWay,
       now,
       options,
     });

@@ -63,6 +63,7 @@ describe('probes on containerd', { skip: whyNoContainerd() ?? false }, () => {
   const close: (() => void)[] = [];
   /** How often each path was asked for. */
   const asked = new Map<string, number>();
+  const firstAsked = new Map<string, number>();
   let isFlaky = false;
   let isSick = false;
 
@@ -70,6 +71,7 @@ describe('probes on containerd', { skip: whyNoContainerd() ?? false }, () => {
     const [name = ''] = (request.url ?? '').split('?');
     const count = (asked.get(name) ?? 0) + 1;
     asked.set(name, count);
+    if (count === 1) firstAsked.set(name, systemClock.now());
     const { host, 'x-token': token, 'user-agent': client } = request.headers;
     const status = (code: number, headers: Record<string, string> = {}): unknown => response.writeHead(code, headers).end('said');
     switch (name) {
@@ -172,6 +174,16 @@ describe('probes on containerd', { skip: whyNoContainerd() ?? false }, () => {
         nameless: { httpGet: { port: 'nameless' } },
       }),
     });
+    agent.putPod('hooked', {
+      hostNetwork: true,
+      terminationGracePeriodSeconds: 5,
+      containers: [
+        sleeps('app', {
+          lifecycle: { postStart: { sleep: { seconds: 4 } } },
+          livenessProbe: { httpGet: { port, path: '/hooked' }, periodSeconds: 1 },
+        }),
+      ],
+    });
     agent.putPod('startup', {
       hostNetwork: true,
       terminationGracePeriodSeconds: 1,
@@ -240,13 +252,21 @@ describe('probes on containerd', { skip: whyNoContainerd() ?? false }, () => {
     assert.equal(asked.get('/startup'), 2);
   });
 
+  it('L-399 L-420 L-431 a container has not started, and is not probed, before its postStart hook has ended', async () => {
+    await agent.until('hooked', 'has started', (pod) => statusOf(pod, 'app')?.started === true);
+    await eventually(agent, 'it is asked whether it lives', () => (asked.has('/hooked') ? true : undefined));
+    const startedAt = Date.parse(statusOf((await agent.pod('hooked')) ?? {}, 'app')?.state?.running?.startedAt ?? '');
+    assert.ok((firstAsked.get('/hooked') ?? 0) - startedAt >= 4000);
+  });
+
   it('L-407 D2 an agent that comes back takes over what was known', async () => {
     const before = await agent.pod('good');
+    const startups = asked.get('/startup');
     await agent.end('SIGKILL');
     await agent.start();
     const pod = await agent.until('good', 'is there', ({ status }) => status?.containerStatuses?.[0]?.containerID !== undefined);
     assert.deepEqual(pod.status?.containerStatuses, before?.status?.containerStatuses);
     assert.deepEqual(pod.status?.conditions, before?.status?.conditions);
-    assert.equal(asked.get('/startup'), 2, 'what has started is not asked again');
+    assert.equal(asked.get('/startup'), startups, 'what has started is not asked again');
   });
 });
