@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { app, exited, now, type PlanCase, plan, recordOf } from '../../test/support/plans.ts';
-import { buildContainer, observedSandbox } from '../../test/support/pods.ts';
+import { buildContainer, buildPod, observedSandbox } from '../../test/support/pods.ts';
 import type { ContainerStatus, PodSpec, PodStatus } from '../api/gen/kubernetes.ts';
 import { toRfc3339 } from '../std/clock.ts';
 import { criKeys, type ObservedContainer } from './observation.ts';
@@ -118,6 +118,14 @@ describe('10.1 phase', () => {
       message: 'shutting down',
       lastTransitionTime: at(now),
     });
+  });
+
+  test('the generation of the manifest, where it has one (L-483, L-488)', () => {
+    const generations = ({ observedGeneration, conditions = [] }: PodStatus) =>
+      new Set([observedGeneration, ...conditions.map((condition) => condition.observedGeneration)]);
+    assert.deepEqual(generations(statusOf({ containers: [app()] })), new Set([undefined]));
+    const pod = buildPod({ restartPolicy: 'Always' }, { generation: 7 });
+    assert.deepEqual(generations(statusOf({ pod, containers: [app()] })), new Set([7]));
   });
 
   test('reason and message stay as long as the phase (L-456)', () => {

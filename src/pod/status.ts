@@ -32,6 +32,7 @@ export function computeStatus(pod: Pod, work: PodWorkState, draft: Draft): PodSt
   const resources = podResources(pod.spec);
   const given = memory.podGiven === undefined ? resources : podResources({ ...pod.spec, resources: memory.podGiven });
   return {
+    ...observedGeneration(pod),
     phase,
     conditions: conditions(pod, work, phase, statuses, draft),
     ...(reason === undefined ? {} : { reason }),
@@ -45,6 +46,11 @@ export function computeStatus(pod: Pod, work: PodWorkState, draft: Draft): PodSt
     resources: given,
     ...(resources.requests === undefined ? {} : { allocatedResources: resources.requests }),
   };
+}
+
+/** Manifests seldom have one (L-483, L-488). */
+function observedGeneration({ metadata: { generation = 0 } }: Pod): Pick<PodStatus, 'observedGeneration'> {
+  return generation === 0 ? {} : { observedGeneration: generation };
 }
 
 /** It had not ended when it was asked to, however well its containers then exited (differs from S-471). */
@@ -110,7 +116,7 @@ function conditions(pod: Pod, work: PodWorkState, phase: Phase, statuses: Contai
   return states.map(([type, state]) => {
     const before = previous.find((condition) => condition.type === type);
     const changedAt = before?.status === state.status ? before.lastTransitionTime : undefined; // L-483
-    return { type, ...state, lastTransitionTime: changedAt ?? toRfc3339(now) };
+    return { type, ...observedGeneration(pod), ...state, lastTransitionTime: changedAt ?? toRfc3339(now) };
   });
 }
 
