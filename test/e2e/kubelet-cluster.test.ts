@@ -85,13 +85,19 @@ describe("the kubelet's port behind a real API server", { skip: missing, timeout
     }
   }
 
-  it('H-313: what the port serves can be read through the API server', async () => {
+  it('H-313, H-365, H-373, H-387, H-403, H-412: what the port serves can be read through the API server', async () => {
     const expected: readonly (readonly [endpoint: string, text: RegExp])[] = [
       ['pods', new RegExp(`"name":"${pod}"`)],
       ['runningpods/', new RegExp(`"name":"${pod}"`)],
       ['healthz', /^ok$/],
       ['configz', /"kubeletconfig":\{"kind":"KubeletConfiguration"/],
       ['metrics', /^kubelet_running_pods \d+$/m],
+      ['metrics', /^kubelet_mirror_pods 1$/m],
+      ['metrics', /^kubelet_pod_status_sync_duration_seconds_count [1-9]/m],
+      ['metrics', /^kubelet_node_startup_registration_duration_seconds (?!0$)[\d.]+$/m],
+      ['metrics', /^kubelet_node_startup_duration_seconds [1-9][\d.]*$/m],
+      ['metrics', /^kubelet_http_requests_total\{long_running="true",method="POST",path="exec",server_type="readwrite"\} [1-9]/m],
+      ['metrics', /^rest_client_requests_total\{code="201",.*method="POST"\} [1-9]/m],
       ['metrics/cadvisor', new RegExp(`^container_oom_events_total\\{container="c",.*pod="${pod}"\\} 0 \\d+$`, 'm')],
       ['metrics/probes', /^process_start_time_seconds /m],
       ['metrics/resource', new RegExp(`^pod_memory_working_set_bytes\\{.*pod="${pod}"`, 'm')],
