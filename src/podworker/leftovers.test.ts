@@ -42,3 +42,23 @@ test('L-069, H-404: a sweep says how many Pods it cleaned up after, and how many
   await leftovers.collect({ signal });
   assert.deepEqual(gauges, { cleaned_volumes: 2, cleaned_volumes_errors: 0 }, 'of the last sweep only');
 });
+
+test('L-337: what a runtime made anew while its Pod was being cleaned up goes with the next sweep', async () => {
+  const removed: string[] = [];
+  let onDisk: readonly string[] = ['a'];
+  const leftovers = new Leftovers({
+    volumes: { podUids: async () => onDisk, removeOrphan: async () => undefined, finishRemovals: async () => undefined },
+    cgroups: { remove: async (uid) => void removed.push(uid) },
+    whileUnknown: async (_uid, work) => {
+      await work();
+      return true;
+    },
+    clock: new FakeClock(),
+    logger: silentLogger,
+    metrics: noMetrics,
+  });
+  await leftovers.collect({ signal });
+  onDisk = [];
+  for (let sweep = 0; sweep < 3; sweep++) await leftovers.collect({ signal });
+  assert.deepEqual(removed, ['a', 'a']);
+});

@@ -31,6 +31,8 @@ export class Leftovers {
   readonly #deps: LeftoversDeps;
   /** What was complained of last; the same is not said every minute. */
   #told = '';
+  /** Of the pass before: a runtime that was just making their sandbox made the cgroup anew, and no folder tells of it. */
+  #doubtful: ReadonlySet<string> = new Set();
   readonly #cleaned: Gauge;
   readonly #stuck: Gauge;
 
@@ -64,19 +66,21 @@ export class Leftovers {
   async collect({ signal }: CallOptions): Promise<void> {
     const { cgroups, logger, volumes, whileUnknown } = this.#deps;
     await volumes.finishRemovals({ signal });
+    for (const uid of this.#doubtful) await whileUnknown(uid, () => cgroups.remove(uid, { signal }));
     const complaints: string[] = [];
-    let cleaned = 0;
+    const cleaned = new Set<string>();
     for (const uid of await volumes.podUids()) {
       await whileUnknown(uid, async () => {
         const complaint = await volumes.removeOrphan(uid, { signal });
         if (complaint === undefined) {
           await cgroups.remove(uid, { signal });
-          cleaned++;
+          cleaned.add(uid);
           logger.info('removed what a pod had left', { podUID: uid });
         } else complaints.push(complaint);
       });
     }
-    this.#cleaned.set(cleaned);
+    this.#doubtful = cleaned;
+    this.#cleaned.set(cleaned.size);
     this.#stuck.set(complaints.length);
     const complaint = complaints.join('\n');
     if (complaint !== this.#told && complaint !== '') logger.warn('folders of pods that are gone stay', { error: complaint });
