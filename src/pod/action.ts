@@ -55,6 +55,7 @@ export type Action =
   | { readonly type: 'TearDownVolumes' }
   | { readonly type: 'RemovePodCgroup' };
 
+  | { readonly type: 'RemovePodFolder' }
 export type ActionType = Action['type'];
 
 /** Two actions with the same key are the same deed: one that is under way is not started again. */
@@ -66,6 +67,7 @@ export function actionKey(action: Action): string {
     case 'TearDownVolumes':
     case 'RemovePodCgroup':
       return action.type;
+    case 'RemovePodFolder':
     case 'RunPodSandbox':
       return `${action.type}/${action.attempt}`;
     case 'StopPodSandbox':

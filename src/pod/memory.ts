@@ -98,6 +98,8 @@ function succeeded(
       return { ...memory, volumesRefreshedAt: now };
     case 'TearDownVolumes':
       return { ...memory, volumesReady: false, volumesRemoved: true };
+    case 'RemovePodFolder':
+      return { ...memory, folderRemoved: true };
     case 'RemovePodCgroup':
       return { ...memory, cgroupReady: false, cgroupRemoved: true };
     case 'StopPodSandbox':

@@ -99,9 +99,11 @@ function planTerminated(draft: Draft, work: Extract<PodWorkState, { state: 'term
   if (!memory.volumesRemoved) draft.want({ type: 'TearDownVolumes' });
   if (!memory.cgroupRemoved) draft.want({ type: 'RemovePodCgroup' });
   if (work.cause.kind !== 'removed') return work;
+  if (memory.volumesRemoved && !memory.folderRemoved) draft.want({ type: 'RemovePodFolder' });
+  const isBare = memory.folderRemoved && memory.cgroupRemoved;
   if (work.cause.isBack === true && goesOn(draft.input.pod)) {
     const isStopped = !wantSandboxesStopped(draft);
-    return isStopped && memory.volumesRemoved && memory.cgroupRemoved ? { state: 'finished' } : work;
+    return isStopped && isBare ? { state: 'finished' } : work;
   }
   for (const record of observed.containers) draft.want(removeContainer(record, false));
   for (const sandbox of observed.sandboxes) {
@@ -112,7 +114,7 @@ function planTerminated(draft: Draft, work: Extract<PodWorkState, { state: 'term
     else draft.want({ type: 'StopPodSandbox', sandboxId: sandbox.id });
   }
   const isEmpty = observed.containers.length === 0 && observed.sandboxes.length === 0;
-  return isEmpty && memory.volumesRemoved && memory.cgroupRemoved ? { state: 'finished' } : work;
+  return isEmpty && isBare ? { state: 'finished' } : work;
 }
 
 /**

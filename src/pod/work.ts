@@ -62,6 +62,8 @@ export interface PodMemory {
   /** When the files of volumes were last brought up to date. */
   readonly volumesRefreshedAt: Instant | undefined;
   readonly volumesRemoved: boolean;
+  /** And with them what the node has on disk of the Pod's containers. */
+  readonly folderRemoved: boolean;
   readonly cgroupRemoved: boolean;
   /** Sandboxes that StopPodSandbox succeeded for; a sandbox that died by itself keeps its network until then. */
   readonly stoppedSandboxes: ReadonlySet<string>;
@@ -104,6 +106,7 @@ export const emptyMemory: PodMemory = {
   volumesReady: false,
   volumesRefreshedAt: undefined,
   volumesRemoved: false,
+  folderRemoved: false,
   cgroupRemoved: false,
   stoppedSandboxes: new Set(),
   images: new Map(),

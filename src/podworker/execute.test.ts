@@ -58,6 +58,7 @@ function setUp(spec: Partial<PodSpec> = {}, annotations: Record<string, string> 
         return [];
       },
       tearDown: async () => undefined,
+      remove: async () => undefined,
     },
     users: { reserve: async () => undefined },
     cgroups: {
@@ -104,7 +105,14 @@ test('the cgroup cannot be made (L-053, S-425)', async () => {
 test('volumes that cannot be set up: an event for each, and one for the Pod (L-055, L-311)', async () => {
   const failures = ['MountVolume.SetUp failed for volume "a" : no', 'MountVolume.SetUp failed for volume "b" : no'];
   const setUpVolumes = () => Promise.reject(Object.assign(new AgentError('failed-mount', 'unmounted volumes=[a b]'), { failures }));
-  const volumes = { refresh: setUpVolumes, envFiles: setUpVolumes, mounts: setUpVolumes, tearDown: setUpVolumes, setUp: setUpVolumes };
+  const volumes = {
+    refresh: setUpVolumes,
+    envFiles: setUpVolumes,
+    mounts: setUpVolumes,
+    tearDown: setUpVolumes,
+    remove: setUpVolumes,
+    setUp: setUpVolumes,
+  };
   const { events, run } = setUp({}, {}, { volumes });
   assert.equal((await run({ type: 'SetUpVolumes' })).kind, 'failed');
   assert.deepEqual(
@@ -115,7 +123,7 @@ test('volumes that cannot be set up: an event for each, and one for the Pod (L-0
 
 test('volumes that cannot be unmounted are told: their Pod stays until they are (D5)', async () => {
   const refuse = () => Promise.reject(new AgentError('mount-failed', 'umount: /v: target is busy.'));
-  const volumes = { refresh: refuse, envFiles: refuse, mounts: refuse, setUp: refuse, tearDown: refuse };
+  const volumes = { refresh: refuse, envFiles: refuse, mounts: refuse, setUp: refuse, tearDown: refuse, remove: refuse };
   const { events, run } = setUp({}, {}, { volumes });
   assert.equal((await run({ type: 'TearDownVolumes' })).kind, 'failed');
   assert.deepEqual(events.take(), ['Warning FailedUnMount: Unable to unmount volumes: umount: /v: target is busy.']);

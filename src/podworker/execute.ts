@@ -172,6 +172,10 @@ export class PodExecutor {
       await this.#deps.volumes.tearDown(this.#pod().metadata.uid, { signal });
       return done;
     },
+    RemovePodFolder: async (_action, { signal }) => {
+      await this.#deps.volumes.remove(this.#pod().metadata.uid, { signal });
+      return done;
+    },
     RemovePodCgroup: async (_action, { signal }) => {
       await this.#deps.cgroups.remove(this.#pod().metadata.uid, { signal });
       return done;
@@ -304,6 +308,7 @@ export class PodExecutor {
         return warn('FailedMount', `Unable to attach or mount volumes: ${message}`); // L-055
       case 'TearDownVolumes':
         return warn('FailedUnMount', `Unable to unmount volumes: ${message}`);
+      case 'RemovePodFolder':
       case 'RunPodSandbox':
         return warn('FailedCreatePodSandBox', `Failed to create pod sandbox: ${rpcText}`); // L-161
       case 'ResizeContainers':

@@ -326,7 +326,7 @@ export class PodWorker {
     const perform = async (): Promise<void> => {
       try {
         // The file is in the folder that goes.
-        if (action.type === 'TearDownVolumes') await this.#keeping;
+        if (action.type === 'RemovePodFolder') await this.#keeping;
         const outcome = this.#guard(key, await executor.execute(action, { signal: link.signal }));
         if (link.signal.aborted) return; // it was for a state that is over
         const now = clock.now();

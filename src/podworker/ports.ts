@@ -47,7 +47,10 @@ export interface VolumePort {
     },
     options: CallOptions,
   ): Promise<readonly Mount[]>;
+  /** Volumes only; what is known of the Pod's containers stays. */
   tearDown(podUid: string, options: CallOptions): Promise<void>;
+  /** Everything the Pod has on the node's disk. */
+  remove(podUid: string, options: CallOptions): Promise<void>;
 }
 
 /** Ids for Pods with `hostUsers: false` (L-271). */

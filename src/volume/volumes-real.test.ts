@@ -58,7 +58,7 @@ test('L-316, C-391, C-392 a memory emptyDir is full at its limit, adopted by the
   await volumesIn('memory').volumes.setUp(pod, buildNode(), options);
   assert.equal(await readFile(`${directory}/small`, 'utf8'), 'kept');
   assert.equal((await mountsBelow(podDir)).length, 1);
-  await volumesIn('memory').volumes.tearDown('uid-1', options);
+  await volumesIn('memory').volumes.remove('uid-1', options);
   assert.deepEqual(await readdir(`${root}/memory/pods`), []);
 });
 
@@ -93,7 +93,7 @@ test('L-237, L-238 a subpath is bound, reused by the next start, and shows what 
   await rename(`${volume}/dir`, `${volume}/old2`);
   await symlink('/etc', `${volume}/dir`);
   await assert.rejects(volumes.mounts(pod, container, context, options), /failed to (create|prepare) subPath/);
-  await volumes.tearDown('uid-1', options);
+  await volumes.remove('uid-1', options);
   assert.deepEqual(await readdir(`${root}/subpath/pods`), []);
 });
 
@@ -130,7 +130,7 @@ test('L-237 a directory exchanged for a link in a loop never lets a subpath out'
   racing.abort();
   await attacker;
   assert.deepEqual(await readdir(`${root}/outside/secret`), ['leak']);
-  await volumes.tearDown('uid-1', options);
+  await volumes.remove('uid-1', options);
 });
 
 test('L-314, L-337 tear-down never deletes behind a mount made inside a volume', async (t) => {

@@ -536,7 +536,7 @@ test('L-230, C-395 env files are read inside the volume only', async () => {
   );
 });
 
-test('L-314, C-391 tear-down unmounts newest first and deletes everything; repeating it is fine', async () => {
+test('L-314, C-391 removal unmounts newest first and deletes everything; repeating it is fine', async () => {
   const { root, volumes, mounter } = await setup();
   const pod = podWith([
     { name: 'm', emptyDir: { medium: 'Memory' } },
@@ -544,10 +544,34 @@ test('L-314, C-391 tear-down unmounts newest first and deletes everything; repea
   ]);
   await volumes.setUp(pod, buildNode(), options);
   await volumes.mounts(pod, pod.spec.containers[0] ?? buildContainer(), context(), options);
-  await volumes.tearDown('uid-1', options);
+  await volumes.remove('uid-1', options);
   assert.deepEqual(mounter.entries, []);
   assert.deepEqual(await readdir(`${root}/pods`), []);
+  await volumes.remove('uid-1', options);
+});
+
+test('L-065 tear-down takes the volumes and frees the ids; what tells of the containers stays until the Pod is removed', async () => {
+  const { root, podDir, volumes, mounter } = await setup();
+  const pod = podWith([
+    { name: 'm', emptyDir: { medium: 'Memory' } },
+    { name: 'd', emptyDir: {} },
+  ]);
+  await volumes.setUp(pod, buildNode(), options);
+  await volumes.mounts(pod, pod.spec.containers[0] ?? buildContainer(), context(), options);
+  await mkdir(`${podDir}/containers/app`, { recursive: true });
+  for (const name of ['status.json', 'userns', 'containers/app/00000000']) await writeFile(`${podDir}/${name}`, '{}');
+  for (let round = 0; round < 2; round++) {
+    await volumes.tearDown('uid-1', options);
+    assert.deepEqual(mounter.entries, []);
+    assert.deepEqual((await readdir(podDir)).sort(), ['containers', 'status.json']);
+    assert.deepEqual(await readdir(`${root}/pods`), ['uid-1']);
+  }
+  // Died after the volumes were moved away.
+  await mkdir(`${root}/pods/.removing-uid-1/kubernetes.io~empty-dir/d`, { recursive: true });
+  await volumes.setUp(pod, buildNode(), options);
   await volumes.tearDown('uid-1', options);
+  await volumes.remove('uid-1', options);
+  assert.deepEqual(await readdir(`${root}/pods`), []);
 });
 
 test('tear-down deletes nothing while something cannot be unmounted', async () => {
@@ -561,13 +585,14 @@ test('tear-down deletes nothing while something cannot be unmounted', async () =
     throw new VolumeError('mount-failed', 'target is busy');
   };
   await assert.rejects(volumes.tearDown('uid-1', options), /target is busy/);
+  await assert.rejects(volumes.remove('uid-1', options), /target is busy/);
   assert.equal(await readFile(`${directory}/data`, 'utf8'), 'x');
 });
 
 for (const uid of ['', '.', '..', '../x', 'a/b', '.removing-x']) {
   test(`a UID of ${JSON.stringify(uid)} never names a folder`, async () => {
     const { volumes } = await setup();
-    await assert.rejects(volumes.tearDown(uid, options), /cannot name a folder/);
+    await assert.rejects(volumes.remove(uid, options), /cannot name a folder/);
   });
 }
 

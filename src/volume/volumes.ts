@@ -3,7 +3,7 @@
 //   <rootDir>/pods/<uid>/volumes/kubernetes.io~<plugin>/<volume>     content
 //   <rootDir>/pods/<uid>/plugins/kubernetes.io~<plugin>/<volume>/ready   set up completely
 //   <rootDir>/pods/<uid>/volume-subpaths/<volume>/<container>/<index>    bind mounts
-//   <rootDir>/pods/.removing-<uid>                                    torn down, being deleted
+//   <rootDir>/pods/.removing-<uid>                                    torn down, being deleted: all of it, or its volumes
 import { chmod, lstat, mkdir, open, readdir, readFile, realpath, rename, rm, rmdir, stat, writeFile } from 'node:fs/promises';
 import type { Container, EmptyDirVolumeSource, Volume } from '../api/gen/kubernetes.ts';
 import { formatPod, type Pod } from '../api/pod.ts';
@@ -59,6 +59,8 @@ export interface ContainerMountContext {
 
 const removingPrefix = '.removing-';
 const hostsFileName = 'etc-hosts';
+/** Made by UserNamespaces. */
+const usersFileName = 'userns';
 /** Plugins whose data belongs to the Pod and goes with it. */
 const ownPlugins: ReadonlySet<string> = new Set(['kubernetes.io~empty-dir', 'kubernetes.io~downward-api', 'kubernetes.io~projected']);
 const maxEnvFileBytes = 1024 * 1024;
@@ -132,8 +134,23 @@ export class Volumes {
     return [...mounts, ...hosts, ...termination];
   }
 
-  /** Unmounts and deletes everything the Pod has on disk (L-314). Only when none of its containers is left. */
+  /**
+   * Unmounts and deletes the Pod's volumes and frees its ids (L-065, L-314); what tells of its containers stays, for a Pod
+   * that has ended is still shown. Only when none of its containers is left.
+   */
   async tearDown(podUid: string, { signal }: WaitOptions): Promise<void> {
+    const podDir = await this.#podDir(podUid);
+    await this.#unmountBelow(podDir, signal);
+    const removing = `${await this.#podsDir()}/${removingPrefix}${podUid}`;
+    await this.#deletePodDir(removing, signal);
+    // The markers first, and then all volumes at once: half of one is never taken for a volume.
+    await removeTree(`${podDir}/plugins`, { signal });
+    if (await this.#renameIfThere(`${podDir}/volumes`, removing)) await this.#deletePodDir(removing, signal);
+    for (const name of ['volume-subpaths', hostsFileName, usersFileName]) await removeTree(`${podDir}/${name}`, { signal });
+  }
+
+  /** Unmounts and deletes everything the Pod has on disk. Only when none of its containers is left. */
+  async remove(podUid: string, { signal }: WaitOptions): Promise<void> {
     const podDir = await this.#podDir(podUid);
     await this.#unmountBelow(podDir, signal);
     const removing = `${await this.#podsDir()}/${removingPrefix}${podUid}`;
@@ -153,7 +170,7 @@ export class Volumes {
    */
   async removeOrphan(podUid: string, { signal }: WaitOptions): Promise<string | undefined> {
     const foreign = await foreignContent(`${await this.#podsDir()}/${podUid}`);
-    const message = foreign ?? (await this.#attempt(this.tearDown(podUid, { signal }), signal));
+    const message = foreign ?? (await this.#attempt(this.remove(podUid, { signal }), signal));
     return message === undefined ? undefined : `orphaned pod ${JSON.stringify(podUid)} found, but ${message}`;
   }
 

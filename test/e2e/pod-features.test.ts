@@ -508,6 +508,14 @@ describe('what a container gets, on containerd 2.x', { skip }, () => {
     assert.deepEqual([message.length, message.slice(-6)], [4096, 'xxxend']);
     assert.equal(terminated(pod, 'log')?.message, 'the last words\n');
     assert.equal(terminated(pod, 'fine')?.message, undefined);
+    // They and all the rest are still told when the Pod's volumes and cgroup have gone and the agent was killed (D2).
+    const before = JSON.stringify(pod.status);
+    const volumes = path.join(agent.rootDir, 'pods', uidOf(pod), 'volumes');
+    await eventually(agent, 'its volumes have gone', () => (existsSync(volumes) ? undefined : true));
+    await agent.end('SIGKILL');
+    await agent.start();
+    const after = await agent.until('message', 'is over still', isOver);
+    assert.equal(JSON.stringify(after.status), before);
   });
 
   it('C-213 L-491 a deadline', async () => {

@@ -88,7 +88,7 @@ describe('requests on real containerd', { skip: whyNoContainerd() }, () => {
     } finally {
       await runtime.stopPodSandbox(sandboxId, options);
       await runtime.removePodSandbox(sandboxId, options);
-      await volumes.tearDown(pod.metadata.uid, options);
+      await volumes.remove(pod.metadata.uid, options);
       await cgroups.remove(pod.metadata.uid, options);
     }
   }

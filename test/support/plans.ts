@@ -96,6 +96,7 @@ function show(action: Action): string {
     case 'SetUpVolumes':
     case 'RefreshVolumes':
     case 'TearDownVolumes':
+    case 'RemovePodFolder':
     case 'RemovePodCgroup':
       return action.type;
     case 'RunPodSandbox':

@@ -219,6 +219,10 @@ export class PodMachine {
                 tearDown: async (uid) => {
                   if (this.volumeFault !== undefined) throw this.volumeFault;
                   this.volumes.delete(uid);
+                },
+                remove: async (uid) => {
+                  if (this.volumeFault !== undefined) throw this.volumeFault;
+                  this.volumes.delete(uid);
                   this.lastStatus.delete(uid);
                   this.lastSpecs.delete(uid);
                 },
