@@ -53,9 +53,9 @@ export type Action =
     }
   | { readonly type: 'RemoveContainer'; readonly container: string; readonly containerId: string; readonly keepLogs: boolean }
   | { readonly type: 'TearDownVolumes' }
+  | { readonly type: 'RemovePodFolder' }
   | { readonly type: 'RemovePodCgroup' };
 
-  | { readonly type: 'RemovePodFolder' }
 export type ActionType = Action['type'];
 
 /** Two actions with the same key are the same deed: one that is under way is not started again. */
@@ -65,9 +65,9 @@ export function actionKey(action: Action): string {
     case 'SetUpVolumes':
     case 'RefreshVolumes':
     case 'TearDownVolumes':
+    case 'RemovePodFolder':
     case 'RemovePodCgroup':
       return action.type;
-    case 'RemovePodFolder':
     case 'RunPodSandbox':
       return `${action.type}/${action.attempt}`;
     case 'StopPodSandbox':

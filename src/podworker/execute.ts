@@ -307,8 +307,8 @@ export class PodExecutor {
         for (const failure of failuresOf(error)) warn('FailedMount', failure); // L-311
         return warn('FailedMount', `Unable to attach or mount volumes: ${message}`); // L-055
       case 'TearDownVolumes':
-        return warn('FailedUnMount', `Unable to unmount volumes: ${message}`);
       case 'RemovePodFolder':
+        return warn('FailedUnMount', `Unable to unmount volumes: ${message}`);
       case 'RunPodSandbox':
         return warn('FailedCreatePodSandBox', `Failed to create pod sandbox: ${rpcText}`); // L-161
       case 'ResizeContainers':
