@@ -30,7 +30,7 @@ const parts = [
 ];
 /** Which of two scenarios of one number is meant. */
 const isOfHttp = (file: string): boolean =>
-  /^(src\/(server|config|cli)\/|test\/integration\/(?!logind)|test\/e2e\/(kubectl|cluster|client))|\/http\.txt$/.test(file);
+  /^(src\/(server|config|cli)\/|test\/integration\/(?!logind)|test\/e2e\/(kubectl|cluster|client|api))|\/http\.txt$/.test(file);
 const keyOf = (number: string, file: string): string => (isOfHttp(file) && /^C-[3-5]/.test(number) ? `http ${number}` : number);
 
 /** A citation of more numbers than this at once cannot be true. */

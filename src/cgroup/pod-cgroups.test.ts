@@ -366,7 +366,7 @@ const expectedValues: Readonly<Record<1 | 2, Readonly<Record<Place, readonly [re
 
 for (const version of [1, 2] as const) {
   for (const driver of ['cgroupfs', 'systemd'] as const) {
-    test(`L-286 … L-302, C-371, C-372, C-375, C-376: every limit of the node, of the classes and of Pods, v${version} with ${driver}`, async () => {
+    test(`L-286, L-293 … L-302, C-371, C-372, C-375, C-376: every limit of the node, of the classes and of Pods, v${version} with ${driver}`, async () => {
       const hugeFiles = (suffix: string): Record<string, string> =>
         Object.fromEntries(
           ['2MB', '1GB'].flatMap((page) => [`${page}.${suffix}`, `${page}.rsvd.${suffix}`].map((file) => [`hugetlb.${file}`, ''])),

@@ -57,7 +57,7 @@ const fixtures: Readonly<Record<string, Pod>> = {
 
 const logOf = '/api/v1/namespaces/default/pods/web-edge1/log?container=httpd';
 const commands: Readonly<Record<string, readonly string[]>> = {
-  'C-301 … C-320: get': [
+  'C-301 … C-305, C-308 … C-316, C-320: get': [
     'get pods',
     'get pods -o wide',
     'get pods -A -o wide --show-labels -L app',
@@ -124,7 +124,7 @@ const commands: Readonly<Record<string, readonly string[]>> = {
     'describe pod -l app=web',
     'describe pod nope',
   ],
-  'C-350 … C-362: logs': [
+  'C-350, C-352, C-354 … C-358, C-361, C-362: logs': [
     'logs web-edge1',
     'logs web-edge1 -c init1',
     'logs web-edge1 -c sc --timestamps',
