@@ -24,6 +24,8 @@ export type Action =
       readonly imageRef: string;
       /** The back-off this start ends, kept in the container's annotations; undefined before the first restart. */
       readonly backoffMs: number | undefined;
+      /** It is to have other resources than the one before it: the Pod's cgroup has to make room first (L-519). */
+      readonly resizesPod?: true;
     }
   | { readonly type: 'StartContainer'; readonly container: string; readonly containerId: string }
   /**

@@ -340,6 +340,8 @@ class ContainerPass {
     if (this.#isBusy || image === 'failing') return;
     this.#isBusy = true;
     if (!this.#hasPrerequisites || image === 'pending') return;
+    const isResized =
+      (record !== undefined && pendingChange(container, record, memory).length > 0) || pendingWhole(this.#pod, memory) !== undefined;
     const isWanted = this.#draft.want({
       type: 'CreateContainer',
       container: container.name,
@@ -349,6 +351,7 @@ class ContainerPass {
       attempt: nextAttempt(record),
       imageRef: memory.images.get(container.name) ?? '',
       backoffMs: backoff.nextMs,
+      ...(isResized ? { resizesPod: true } : {}),
     });
     // L-159: a container that cannot be created now does not hold up the next one.
     this.#isBusy = isWanted;

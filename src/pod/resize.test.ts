@@ -74,6 +74,14 @@ describe('the plan', () => {
     assert.deepEqual(actions({ spec: pod, containers: [given(small)] }), [], 'nobody knows what it has');
   });
 
+  test('made anew with other resources: the Pod makes room first (L-519)', () => {
+    const before = given(small, exited(0));
+    assert.match(actions({ spec, containers: [before] })[0] ?? '', /^CreateContainer app\/1 .*, resizing the Pod$/);
+    assert.match(actions({ spec: { containers: [of(small)] }, containers: [before] })[0] ?? '', /^CreateContainer app\/1 .* ms$/);
+    const whole = { spec: { containers: [of(small)], resources: large }, memory: { podGiven: small }, containers: [before] };
+    assert.match(actions(whole).join('\n'), /^CreateContainer app\/1 .*, resizing the Pod$/m);
+  });
+
   test('a failure is told (L-522)', () => {
     const key = `ResizeContainers/app0/${JSON.stringify([large])}`;
     const memory = { failures: new Map([[key, { count: 1, retryAt: now + 1000, message: 'too much in use' }]]) };
@@ -102,7 +110,7 @@ describe('the plan', () => {
         annotations: { [criKeys.backoffMs]: '40000', [criKeys.resources]: JSON.stringify(resources) },
       });
     assert.deepEqual(actions({ spec, containers: [crashed(large)] }), []);
-    assert.match(actions({ spec, containers: [crashed(small)] })[0] ?? '', /^CreateContainer app\/4 .* after 10000 ms$/);
+    assert.match(actions({ spec, containers: [crashed(small)] })[0] ?? '', /^CreateContainer app\/4 .* after 10000 ms, resizing the Pod$/);
   });
 });
 

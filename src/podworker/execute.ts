@@ -204,6 +204,7 @@ export class PodExecutor {
       events.record(containerObject(pod, container.name), 'Warning', 'Failed', `Error: ${built.message}`);
       return waiting(built.reason, built.message, undefined);
     }
+    if (action.resizesPod === true) await this.#deps.cgroups.endResize(pod, node);
     await logs.prepare(pod, container.name);
     const sandboxConfig = await this.#sandboxConfig(action.sandboxAttempt);
     await runtime.createContainer({ sandboxId: action.sandboxId, config: built.config, sandboxConfig }, { signal });

@@ -182,6 +182,15 @@ test('tcpSocket cannot be run (L-429)', async () => {
   assert.deepEqual(events.take(), ['Warning FailedPostStartHook: PostStartHook failed']);
 });
 
+test('a preStop command that outlasts the grace is told (L-437, L-438)', async () => {
+  const { clock, runner, events } = setUp((_command, aborted) => raceSignal(new Promise(() => undefined), aborted));
+  const late = runner.preStop({ ...request({ exec: { command: ['x'] } }), timeoutSeconds: 10 }, { signal });
+  await settle();
+  await clock.advance(10_000);
+  assert.deepEqual(await late, { kind: 'timedOut' });
+  assert.deepEqual(events.take(), ['Warning FailedPreStopHook: PreStopHook failed']);
+});
+
 test('a failed preStop is told (L-438); an abort by the caller rejects with its reason', async () => {
   const failing = setUp(async () => result(1));
   const failed = await failing.runner.preStop({ ...request({ exec: { command: ['x'] } }), timeoutSeconds: 10 }, { signal });

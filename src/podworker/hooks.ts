@@ -84,7 +84,7 @@ export class HookRunner {
 
   /**
    * Runs a preStop hook for at most `timeoutSeconds` (> 0), then ends it (L-437). Records `FailedPreStopHook` when it
-   * fails; running out of time is no failure, and no answer of the runtime is for the caller to judge. Only an abort
+   * fails or runs out of time, unless it only sleeps; no answer of the runtime is for the caller to judge. Only an abort
    * rejects, with `signal.reason`.
    */
   async preStop(request: HookRequest & { readonly timeoutSeconds: number }, { signal }: CallOptions): Promise<HookResult> {
@@ -96,6 +96,7 @@ export class HookRunner {
       signal.throwIfAborted();
       if (!(error instanceof Deadline)) throw error;
       if (request.handler.sleep !== undefined) this.#sleepsCutShort.inc();
+      else this.#record(request, failedHook.preStop.eventReason, failedHook.preStop.eventMessage);
       this.#deps.logger.info('a preStop hook did not end within the grace period', {
         pod: formatPod(request.pod),
         container: request.container.name,

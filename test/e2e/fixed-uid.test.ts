@@ -147,6 +147,11 @@ for (const version of ['debian', 'sid'] as const) {
       assert.deepEqual(await limits(), [100, 48]);
       assert.ok((await agent.events('app')).includes('Killing: Container app resize requires restart'));
       assert.equal((await agent.runtime.listPodSandboxes({ podUid: uid }, options)).length, 1);
+      // More than the Pod had: its cgroup has to make room before the container is made.
+      put({ containers: [sized('600m', '48Mi', { resizePolicy: [{ resourceName: 'cpu', restartPolicy: 'RestartContainer' }] })] });
+      await eventually(agent, 'made anew again', async () => ((await newest()).attempt === before.attempt + 2 ? true : undefined));
+      await agent.ready('app');
+      assert.deepEqual(await limits(), [600, 48]);
     });
 
     it('L-518 L-249 the Pod as a whole: its cgroup, and containers without limits of their own', async () => {

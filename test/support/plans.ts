@@ -107,8 +107,9 @@ function show(action: Action): string {
     case 'PullImage':
       return `PullImage ${action.container} for sandbox ${action.sandboxAttempt}`;
     case 'CreateContainer': {
-      const { container, attempt, sandboxId, sandboxAttempt, podIps, imageRef, backoffMs } = action;
-      return `CreateContainer ${container}/${attempt} in ${sandboxId}/${sandboxAttempt} [${podIps.join(' ')}] ${imageRef} after ${backoffMs ?? 'no'} ms`;
+      const { container, attempt, sandboxId, sandboxAttempt, podIps, imageRef, backoffMs, resizesPod = false } = action;
+      const made = `CreateContainer ${container}/${attempt} in ${sandboxId}/${sandboxAttempt} [${podIps.join(' ')}] ${imageRef} after ${backoffMs ?? 'no'} ms`;
+      return resizesPod ? `${made}, resizing the Pod` : made;
     }
     case 'ResizeContainers':
       return `ResizeContainers ${action.whole === undefined ? '' : `of ${JSON.stringify(action.whole)}: `}${action.changes.map(({ containerId, from, to }) => `${containerId} ${JSON.stringify(from)} → ${JSON.stringify(to)}`).join(', ')}`;
