@@ -218,6 +218,23 @@ test("C-441 H-122: a watch from a list's version sees exactly what follows", asy
   assert.equal(watch.state.done, true, "the server's stop ends it");
 });
 
+test('a watch by its old path, of all and of one', async () => {
+  const setup = setUp();
+  for (const [path, first] of [
+    ['/api/v1/watch/pods', 'db-node1'],
+    ['/api/v1/watch/namespaces/default/pods', 'web-node1'],
+    ['/api/v1/watch/namespaces/default/pods/web-node1', 'web-node1'],
+  ] as const) {
+    const response = await setup.app.request(path, {}, { user: admin });
+    const reader = response.body?.getReader();
+    const { type, object } = parse(Buffer.from((await reader?.read())?.value ?? []).toString());
+    assert.deepEqual([type, object.metadata.name], ['ADDED', first]);
+    await reader?.cancel();
+  }
+  assert.equal((await setup.call('/api/v1/watch/secrets')).code, 404);
+  assert.equal((await setup.call('/api/v1/watch/pods', { method: 'DELETE' })).code, 404);
+});
+
 test('C-443: a change out of the selection is a deletion, into it an addition', async () => {
   const setup = setUp();
   const watch = watching(setup, 'resourceVersion=0&fieldSelector=status.phase%3DRunning');

@@ -260,8 +260,12 @@ export class KubeApi {
     return this.#json(request, 200, item);
   }
 
-  async #resource(call: Call, group: string, version: string, skip: number): Promise<Response> {
-    const segments = segmentsOf(call.request).slice(skip);
+  async #resource(asked: Call, group: string, version: string, skip: number): Promise<Response> {
+    const path = segmentsOf(asked.request).slice(skip);
+    // The form of before Kubernetes 1.11, which clients that were made from old specifications still use.
+    const isOldWatch = path[0] === 'watch' && asked.request.method === 'GET';
+    const segments = isOldWatch ? path.slice(1) : path;
+    const call = isOldWatch ? { ...asked, query: new URLSearchParams([...asked.query, ['watch', 'true']]) } : asked;
     const isVirtual = virtualResources.some((r) => r.group === group && r.version === version && segments.includes(r.resource));
     if (isVirtual) throw methodNotAllowed();
     const target = this.#target(group, version, segments);
