@@ -3,9 +3,10 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
-import { request } from 'node:https';
+import { type RequestOptions, request } from 'node:https';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { parse } from 'yaml';
 import type { Node } from '../../src/api/gen/kubernetes.ts';
 import { paths } from '../../src/mirror/kube-api.ts';
 import { type Cluster, joinCluster, serviceAccount, sleeper, whyNoCluster } from '../support/cluster.ts';
@@ -142,24 +143,46 @@ describe("the kubelet's port behind a real API server", { skip: missing, timeout
     ],
   };
 
-  it('H-300b, H-301a … H-301d, C-467: a right to one part of the node opens that part and nothing else', async () => {
+  async function askPort(
+    method: string,
+    endpoint: string,
+    more: RequestOptions,
+  ): Promise<{ readonly code: number; readonly text: string }> {
     const node = await w.get<Node>(paths.node(nodeName));
     const host = node?.status?.addresses?.find((a) => a.type === 'InternalIP')?.address ?? '';
     const port = node?.status?.daemonEndpoints?.kubeletEndpoint?.Port ?? 0;
+    return await new Promise((resolve, reject) => {
+      request({ host, port, method, path: endpoint, rejectUnauthorized: false, agent: false, ...more }, (response) => {
+        let text = '';
+        response.setEncoding('utf8').on('data', (data: string) => {
+          text += data;
+        });
+        response.on('end', () => resolve({ code: response.statusCode ?? 0, text }));
+      })
+        .on('error', reject)
+        .end();
+    });
+  }
+
+  it('H-300a, H-301d, H-303: the cluster judges the name and the groups of a certificate', async () => {
+    for (const [commonName, organization, code] of [
+      ['bob', 'system:masters', 200],
+      ['bob', 'team', 403],
+    ] as const) {
+      const { users } = parse(readFileSync(await w.env.kubeconfig({ commonName, organization }), 'utf8'));
+      const pem = (name: string): Buffer => Buffer.from(users[0].user[`${name}-data`], 'base64');
+      const answer = await askPort('GET', '/pods', { cert: pem('client-certificate'), key: pem('client-key') });
+      assert.equal(answer.code, code, answer.text.slice(0, 200));
+      if (code === 403) assert.equal(answer.text, 'Forbidden (user=bob, verb=get, resource=nodes, subresource(s)=[pods proxy])');
+    }
+    assert.deepEqual(await askPort('GET', '/pods', {}), { code: 401, text: 'Unauthorized' });
+  });
+
+  it('H-300b, H-301a … H-301d, C-467: a right to one part of the node opens that part and nothing else', async () => {
     const post = (to: string, body: object): Promise<unknown> => w.env.admin.request({ method: 'POST', path: to, body }, options);
     const rbac = '/apis/rbac.authorization.k8s.io/v1';
-    const ask = (method: string, endpoint: string, token: string): Promise<{ readonly code: number; readonly text: string }> =>
-      new Promise((resolve, reject) => {
-        const headers = { authorization: `Bearer ${token}` };
-        const asked = request({ host, port, method, path: endpoint, headers, rejectUnauthorized: false, agent: false }, (response) => {
-          let text = '';
-          response.setEncoding('utf8').on('data', (data: string) => {
-            text += data;
-          });
-          response.on('end', () => resolve({ code: response.statusCode ?? 0, text }));
-        });
-        asked.on('error', reject).end();
-      });
+    const ask = (method: string, endpoint: string, token: string) =>
+      askPort(method, endpoint, { headers: { authorization: `Bearer ${token}` } });
     const all = Object.values(readers).flat();
     for (const [subresource, own] of Object.entries(readers)) {
       const name = `reads-${subresource}`;
