@@ -55,6 +55,11 @@ describe('deploy/prometheus-rules.yaml', () => {
   });
 });
 
+test('deploy/prometheus-scrape.yaml is understood by Prometheus', { skip: whyNoPromtool() }, () => {
+  const { code, said } = promtool(['check', 'config', '--syntax-only', path.join(root, 'deploy', 'prometheus-scrape.yaml')]);
+  assert.equal(code, 0, said);
+});
+
 test("Prometheus' own linter finds no fault with the alert rules and the dashboard's questions", { skip: whyNoPromtool() }, () => {
   const dashboard = JSON.parse(readFileSync(path.join(root, 'deploy', 'grafana-dashboard.json'), 'utf8'));
   const questions: readonly string[] = dashboard.panels.flatMap((panel: { targets: { expr: string }[] }) =>
