@@ -313,6 +313,18 @@ for (const version of kubectlVersions)
       });
     }
 
+    for (const verb of ['create', 'apply', 'delete']) {
+      test(`C-421: ${verb} of a kind that is not here is told as one`, async () => {
+        const input = 'apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\nspec: {}\n';
+        const why = 'no matches for kind "Deployment" in version "apps/v1"\nensure CRDs are installed first\n';
+        assert.deepEqual(await r.kubectl.run([verb, '-f', '-'], { input }), {
+          code: 1,
+          out: '',
+          err: `error: resource mapping not found for name: "d" namespace: "" from "STDIN": ${why}`,
+        });
+      });
+    }
+
     test('C-422: cordon says why not', async () => {
       assert.match((await r.kubectl.run(['cordon', 'node1'])).err, /unable to cordon node "node1": nodes "node1" is forbidden/);
     });

@@ -99,6 +99,17 @@ interface Call {
   readonly user: User;
 }
 
+/**
+ * OpenAPI v2 as protobuf (gnostic's Document), which kubectl asks for when v3 has not the kind: a version, a title, nothing
+ * more. So a kind that is not here is told as one, and not as a content type.
+ */
+const emptyV2 = {
+  // What clients ask for is no valid media type.
+  accept: 'application/com.github.proto-openapi.spec.v2@v1.0+protobuf',
+  contentType: 'application/com.github.proto-openapi.spec.v2.v1.0+protobuf',
+  body: Buffer.concat([Buffer.from([0x0a, 3]), Buffer.from('2.0'), Buffer.from([0x12, 12, 0x0a, 10]), Buffer.from('Kubernetes')]),
+} as const;
+
 /** Subresources that are only ever written to. */
 const writeOnly: ReadonlySet<string> = new Set(['eviction', 'binding']);
 const writable: ReadonlySet<string> = new Set([...writeOnly, 'status', 'ephemeralcontainers', 'resize', 'proxy', 'finalize']);
@@ -192,7 +203,11 @@ export class KubeApi {
       answer(c.req.raw, await this.#openApi.groupVersion(new URL(c.req.url).pathname.slice('/openapi/v3/'.length))),
     );
     app.get('/openapi/v2', async (c) => {
-      negotiate(c.req.header('accept'));
+      const accept = c.req.header('accept') ?? '';
+      if (accept.startsWith(emptyV2.accept)) {
+        return new Response(emptyV2.body, { headers: { 'Content-Type': emptyV2.contentType, Vary: 'Accept' } });
+      }
+      negotiate(accept);
       return answer(c.req.raw, await this.#openApi.v2());
     });
   }
