@@ -10,7 +10,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, writeFi
 import os from 'node:os';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import type { Pod } from '../../src/api/gen/kubernetes.ts';
+import type { Node, Pod } from '../../src/api/gen/kubernetes.ts';
 import { type LayerEntry, ociArchitecture, writeImageArchive } from '../../src/image/oci-archive.ts';
 import { listProcesses } from '../../src/runtime/containerd/process-table.ts';
 import { type CertificateRequest, issueCertificate } from '../../src/server/issue-certificate.ts';
@@ -116,6 +116,24 @@ async function writePki(etc: string): Promise<void> {
   await write('apiserver-kubelet-client', { organization: 'system:masters', issuer: kubernetes });
   await write('apiserver-etcd-client', { issuer: ca });
   await write('front-proxy-client', { issuer: frontProxy });
+  const node = await issueCertificate({
+    ...common,
+    kind: 'client',
+    commonName: 'system:node:edge1',
+    organization: 'system:nodes',
+    names: [],
+    issuer: kubernetes,
+  });
+  const base64 = (text: string): string => Buffer.from(text).toString('base64');
+  const kubeconfig = {
+    apiVersion: 'v1',
+    kind: 'Config',
+    clusters: [{ name: 'c', cluster: { server: `https://${address}:6443`, 'certificate-authority-data': base64(kubernetes.certificate) } }],
+    users: [{ name: 'u', user: { 'client-certificate-data': base64(node.certificate), 'client-key-data': base64(node.key) } }],
+    contexts: [{ name: 'x', context: { cluster: 'c', user: 'u' } }],
+    'current-context': 'x',
+  };
+  writeFileSync(path.join(etc, 'kubernetes', 'kubelet.conf'), JSON.stringify(kubeconfig), { mode: 0o600 });
   const { privateKey } = generateKeyPairSync('rsa', {
     modulusLength: 2048,
     privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
@@ -143,6 +161,21 @@ describe('a control plane of static Pods', { skip: whyNot() }, () => {
   // The folder of the agent is known only when it is made; the launcher wants it before.
   const node = `/tmp/ppt-${process.pid}-node`;
   const agent = new TestAgent({
+    // With a true API server the agent is a node of it, as kubeadm sets one up.
+    ...(apiserver === undefined
+      ? {}
+      : {
+          flags: ['--kubeconfig', '/etc/kubernetes/kubelet.conf'],
+          kubelet: {
+            ...{ port: 10_250, healthzPort: 10_248 },
+            authentication: {
+              x509: { clientCAFile: '/etc/kubernetes/pki/ca.crt' },
+              anonymous: { enabled: false },
+              webhook: { enabled: true },
+            },
+            authorization: { mode: 'Webhook' },
+          },
+        }),
     launcher: ['unshare', '--mount', '--net', '--propagation', 'shared', 'sh', '-c', nodeOfItsOwn, node],
     archives: async () => ({
       'etcd.tar': await archive('registry.k8s.io/etcd:3.5.21-0', programEntries('bin/etcd', etcd)),
@@ -198,16 +231,90 @@ describe('a control plane of static Pods', { skip: whyNot() }, () => {
     }
   });
 
-  it('the API server of the manifests answers, from etcd', {
-    skip: apiserver === undefined ? 'KUBEBUILDER_ASSETS is not set' : false,
-  }, async () => {
-    const ask = `
+  /** What the API server of the manifests answers an administrator; undefined when it does not answer. */
+  async function ask<T>(url: string): Promise<T | undefined> {
+    const script = `
       const { readFileSync } = require('node:fs');
       const pki = (name) => readFileSync('/etc/kubernetes/pki/' + name);
       const tls = { ca: pki('ca.crt'), cert: pki('apiserver-kubelet-client.crt'), key: pki('apiserver-kubelet-client.key') };
-      require('node:https').get('https://${address}:6443/api/v1/namespaces/kube-system', tls, (answer) => answer.pipe(process.stdout));`;
-    const namespace = JSON.parse(await agent.beside(process.execPath, '-e', ask)) as { readonly metadata?: { readonly name?: string } };
-    assert.equal(namespace.metadata?.name, 'kube-system');
+      const { get } = require('node:https');
+      get('https://${address}:6443${url}', tls, (answer) => (answer.statusCode === 404 ? answer.resume() : answer.pipe(process.stdout))).on('error', () => {});`;
+    const text = await agent.beside(process.execPath, '-e', script);
+    return text === '' ? undefined : ((url.includes('/log') ? text : JSON.parse(text)) as T);
+  }
+  const isUp = (pod: Pod | undefined): pod is Pod =>
+    pod?.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True') === true;
+  const mirror = (name: string, seconds = 60): Promise<Pod> =>
+    eventually(
+      agent,
+      `the mirror of ${name} is ready`,
+      async () => {
+        const pod = await ask<Pod>(`/api/v1/namespaces/kube-system/pods/${name}-edge1`);
+        return isUp(pod) ? pod : undefined;
+      },
+      seconds,
+    );
+
+  describe('and its true API server', { skip: apiserver === undefined ? 'KUBEBUILDER_ASSETS is not set' : false }, () => {
+    it('H-460, H-464, C-510: the node registers at the API server it runs, with mirrors of all four', async () => {
+      const node = await eventually(agent, 'the Node', () => ask<Node>('/api/v1/nodes/edge1'), 60);
+      for (const name of names) {
+        const { metadata } = await mirror(name);
+        assert.equal(metadata?.annotations?.['kubernetes.io/config.source'], 'file', name);
+        assert.ok(metadata?.annotations?.['kubernetes.io/config.mirror'] !== undefined, name);
+        assert.deepEqual(
+          metadata?.ownerReferences?.map(({ kind, name: owner, uid, controller }) => [kind, owner, uid, controller]),
+          [['Node', 'edge1', node.metadata?.uid, true]],
+        );
+      }
+      const log = await eventually(agent, 'the log of etcd', () =>
+        ask<string>('/api/v1/namespaces/kube-system/pods/etcd-edge1/log?tailLines=5'),
+      );
+      assert.match(log, /"level":"\w+"/);
+    });
+
+    it('H-462, D3: without its API server the node goes on; when it is back, it is told', async () => {
+      const before = new Map(
+        await Promise.all(names.map(async (name) => [name, (await agent.pod(name))?.status?.containerStatuses] as const)),
+      );
+      agent.remove('kube-apiserver.yaml');
+      // It waits for its watches, as long as its grace lasts.
+      const isGone = async () => ((await agent.pod('kube-apiserver')) === undefined ? true : undefined);
+      await eventually(agent, 'the API server has ended', isGone, 60);
+      assert.equal(await ask('/api/v1/nodes/edge1'), undefined);
+      const { image } = (await agent.pod('etcd'))?.spec?.containers[0] ?? {};
+      const spec = {
+        hostNetwork: true,
+        containers: [
+          {
+            name: 'app',
+            image,
+            command: [
+              'etcd',
+              '--listen-client-urls=http://127.0.0.1:3379',
+              '--advertise-client-urls=http://127.0.0.1:3379',
+              '--listen-peer-urls=http://127.0.0.1:3380',
+              '--data-dir=/tmp/d',
+            ],
+          },
+        ],
+      };
+      agent.put(
+        'meanwhile.json',
+        JSON.stringify({ apiVersion: 'v1', kind: 'Pod', metadata: { name: 'meanwhile', namespace: 'kube-system' }, spec }),
+      );
+      await agent.ready('meanwhile');
+      agent.put('kube-apiserver.yaml', manifest('kube-apiserver'));
+      await mirror('meanwhile', 120);
+      await mirror('kube-apiserver');
+      for (const name of names.filter((one) => one !== 'kube-apiserver'))
+        assert.deepEqual((await agent.pod(name))?.status?.containerStatuses, before.get(name), name);
+      agent.remove('meanwhile.json');
+      await agent.gone('meanwhile');
+      await eventually(agent, 'its mirror goes', async () =>
+        (await ask('/api/v1/namespaces/kube-system/pods/meanwhile-edge1')) === undefined ? true : undefined,
+      );
+    });
   });
 
   it('etcd keeps its data on the node', async () => {

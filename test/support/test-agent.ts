@@ -224,7 +224,8 @@ export class TestAgent {
     child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       this.output += text;
     });
-    await eventually(this, 'the agent answers', () => this.pods());
+    // Its images may be large, and the machine busy.
+    await eventually(this, 'the agent answers', () => this.pods(), 60);
   }
 
   get pid(): number {
