@@ -541,6 +541,34 @@ describe('who gets in, and what a client may do to the server', () => {
     ['GET', '/apis/metrics.k8s.io/v1beta1/nodes'],
     ['GET', '/pinpod/v1/config'],
     ['GET', '/nothing'],
+    // All that the root names, and a list, an object and a watch of every resource.
+    ...[
+      '/',
+      '/api/',
+      '/livez',
+      '/livez/ping',
+      '/readyz',
+      '/readyz/ping',
+      '/healthz/ping',
+      '/metrics',
+      '/version/',
+      '/openapi/v3/api/v1',
+    ].map((path) => ['GET', path] as const),
+    ...['', '/authentication.k8s.io', '/authorization.k8s.io', '/coordination.k8s.io', '/events.k8s.io', '/metrics.k8s.io/v1beta1'].map(
+      (group) => ['GET', `/apis${group}`] as const,
+    ),
+    ...['namespaces', 'nodes', 'services', 'events'].flatMap((resource) =>
+      ['', '?watch=true', '/x'].map((rest) => ['GET', `/api/v1/${resource}${rest}`] as const),
+    ),
+    ...['coordination.k8s.io/v1/leases', 'events.k8s.io/v1/events', 'metrics.k8s.io/v1beta1/pods'].map(
+      (resource) => ['GET', `/apis/${resource}`] as const,
+    ),
+    ...['status', 'ephemeralcontainers', 'resize'].map((sub) => ['GET', `/api/v1/namespaces/default/pods/web-node1/${sub}`] as const),
+    ...['POST', 'PUT', 'PATCH', 'DELETE', 'HEAD', 'OPTIONS'].map((method) => [method, '/api/v1/nodes/node1'] as const),
+    ['GET', '/api/v1/nodes/node1/proxy/pods'],
+    ['GET', '/api/v1/watch/pods'],
+    ['POST', '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews'],
+    ['POST', '/apis/authorization.k8s.io/v1/selfsubjectrulesreviews'],
   ];
 
   const issue = async (change: {
@@ -571,6 +599,15 @@ describe('who gets in, and what a client may do to the server', () => {
     ['an expired certificate', () => issue({ notAfter: Date.now() - 1000 }), 401],
     ['a server certificate', () => issue({ kind: 'server' }), 401],
     ['a wrong user', () => issue({ organization: 'users' }), 403],
+    [
+      'a wrong user who would like to be another one',
+      async () => ({
+        ...(await issue({ organization: 'users' })),
+        headers: { 'Impersonate-User': 'root', 'Impersonate-Group': 'system:masters' },
+      }),
+      403,
+    ],
+    ['nobody who would like to be somebody', async () => ({ headers: { 'Impersonate-User': 'pinpod-admin' } }), 401],
   ];
   for (const [who, make, code] of callers) {
     test(`C-383 H-007: ${who} gets ${code} from every endpoint, upgrades included`, async () => {
