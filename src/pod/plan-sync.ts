@@ -282,7 +282,7 @@ class ContainerPass {
     // Two at once would undo each other's work on the Pod's cgroup.
     const isBusy = this.#draft.isUnderWay('ResizeContainers') && !underWay.has(actionKey(resize));
     if (!isBusy) this.#draft.want(resize);
-    this.#draft.note({ type: 'Normal', reason: 'ResizeStarted', message: `Pod resize started: ${resizeText(resize)}` });
+    this.#draft.note({ type: 'Normal', reason: 'ResizeStarted', message: `Pod resize started: ${resizeText(this.#pod, resize)}` });
   }
 
   /** L-430: who asked for a signal the runtime does not know of learns it before the container is to stop. */

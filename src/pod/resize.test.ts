@@ -33,8 +33,8 @@ describe('the plan', () => {
     const made = plan({ spec, containers: [given(small)] });
     assert.deepEqual(actions({ spec, containers: [given(small)] }), [`ResizeContainers app0 ${from} → ${to}`]);
     assert.deepEqual(
-      made.notes.map(({ reason }) => reason),
-      ['ResizeStarted'],
+      made.notes.map(({ reason, message }) => `${reason}: ${message}`),
+      [`ResizeStarted: Pod resize started: {"containers":[{"name":"app","resources":${to}}],"generation":0}`],
     );
     assert.deepEqual(made.status.conditions?.[0], {
       type: 'PodResizeInProgress',

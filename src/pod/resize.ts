@@ -18,16 +18,15 @@ export interface ContainerResize {
 const resizable = ['cpu', 'memory'] as const;
 type Resizable = (typeof resizable)[number];
 
-/** For events. */
-export function resizeText({
-  changes,
-  whole,
-}: {
-  readonly changes: readonly ContainerResize[];
-  readonly whole?: ResourceRequirements;
-}): string {
+/** For events, in the kubelet's form; what the Pod as a whole gets is ours. */
+export function resizeText(
+  { metadata }: Pod,
+  { changes, whole }: { readonly changes: readonly ContainerResize[]; readonly whole?: ResourceRequirements },
+  error?: string,
+): string {
   const containers = changes.map(({ container, to }) => ({ name: container, resources: to }));
-  return JSON.stringify({ containers, ...(whole === undefined ? {} : { resources: whole }) });
+  // What is undefined is left out.
+  return JSON.stringify({ containers, resources: whole, generation: metadata.generation ?? 0, error });
 }
 
 /** What the container was last given: by a resize of this agent, else at its start; undefined when nobody wrote it down. */

@@ -233,7 +233,7 @@ export class PodExecutor {
     }
     await cgroups.endResize(pod, node);
     await this.#tellSandbox(pod, node, signal);
-    events.record(podObject(pod), 'Normal', 'ResizeCompleted', `Pod resize completed: ${resizeText(resize)}`);
+    events.record(podObject(pod), 'Normal', 'ResizeCompleted', `Pod resize completed: ${resizeText(pod, resize)}`);
   }
 
   async #memoryUsed(containerId: string, signal: AbortSignal): Promise<number> {
@@ -313,7 +313,7 @@ export class PodExecutor {
       case 'RunPodSandbox':
         return warn('FailedCreatePodSandBox', `Failed to create pod sandbox: ${rpcText}`); // L-161
       case 'ResizeContainers':
-        return warn('ResizeError', `Pod resize failed: ${message}`); // L-518
+        return warn('ResizeError', `Pod resize error: ${resizeText(this.#pod(), action, message)}`); // L-518
       case 'StopPodSandbox':
       case 'StopContainer':
         return warn('FailedKillPod', `error killing pod: ${message}`); // L-061
