@@ -39,6 +39,8 @@ describe('garbage under pressure', { skip: whyNoContainerd() ?? false, timeout: 
     await eventually(agent, `${reference} is removed`, async () => ((await images()).has(reference) ? undefined : true), 40);
     return images();
   };
+  const podFolder = (digit: string): string =>
+    path.join(agent.rootDir, 'pods', '11111111-1111-1111-1111-111111111111'.replaceAll('1', digit));
   const pulled = async (name: string): Promise<string> => {
     const reference = await registry.push(name, '1', await busyboxArchive(name));
     await containerd.ctr('images', 'pull', '--plain-http', reference);
@@ -97,6 +99,10 @@ describe('garbage under pressure', { skip: whyNoContainerd() ?? false, timeout: 
     // A version that cannot be used does not take away the one before.
     await agent.start();
     await agent.ready('running');
+    // Of Pods that nobody knows: one as we would have left it, one with what no volume of ours explains.
+    mkdirSync(path.join(podFolder('3'), 'volumes', 'kubernetes.io~empty-dir', 'v', 'data'), { recursive: true });
+    mkdirSync(path.join(podFolder('4'), 'volumes'), { recursive: true });
+    writeFileSync(path.join(podFolder('4'), 'volumes', 'file'), 'of somebody');
     agent.put('waiting.json', '{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "waiting"}, "spec": {"containers": 7}}');
     const left = await round();
     for (const [name, reference] of Object.entries(needed)) assert.ok(left.has(reference), `${name}: ${[...left].join()}`);
@@ -115,7 +121,7 @@ describe('garbage under pressure', { skip: whyNoContainerd() ?? false, timeout: 
     await registry.start();
   });
 
-  it('L-384, C-383, C-385: of each container one dead record; leftovers of Pods nobody knows go, those of others stay', async () => {
+  it('L-312, L-384, C-383, C-385, C-397: of each container one dead record; leftovers of Pods nobody knows go, those of others stay', async () => {
     agent.putPod('crash', spec({ containers: [box(offlineImages.busybox, { command: ['/bin/busybox', 'sh', '-c', 'exit 1'] })] }));
     const pod = await agent.until('crash', 'has run twice', (one) => (one.status?.containerStatuses?.[0]?.restartCount ?? 0) >= 2, 60);
     const logs = path.join(agent.rootDir, 'logs');
@@ -134,6 +140,9 @@ describe('garbage under pressure', { skip: whyNoContainerd() ?? false, timeout: 
     agent.remove('crash.json');
     await agent.gone('crash');
     assert.deepEqual(await agent.containers(uidOf(pod)), []);
+    await eventually(agent, 'the folder of a Pod nobody knows goes', () => (existsSync(podFolder('3')) ? undefined : true), 90);
+    await eventually(agent, 'the other is told', () => (agent.output.includes(path.basename(podFolder('4'))) ? true : undefined), 90);
+    assert.ok(existsSync(path.join(podFolder('4'), 'volumes', 'file')));
     await eventually(agent, 'its logs go', () => (readdirSync(logs).some((name) => name.includes('crash')) ? undefined : true));
   });
 });
