@@ -71,7 +71,9 @@ for (const version of ['debian', 'sid'] as const) {
         [`${registry.host}/team`]: { auth: basic('team:pass:word') },
         [`http://${registry.host}/v2/tokens`]: { username: 'tokens', password: 'secret' },
       };
-      writeFileSync(path.join(agent.rootDir, 'config.json'), JSON.stringify({ auths }));
+      // Each of the two formats, in one of the places they are looked for.
+      if (version === 'debian') writeFileSync(path.join(agent.rootDir, 'config.json'), JSON.stringify({ auths }));
+      else writeFileSync(path.join(home, '.dockercfg'), JSON.stringify(auths));
       await agent.start();
     });
     after(async () => {
