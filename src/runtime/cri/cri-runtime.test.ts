@@ -277,6 +277,7 @@ describe('events', () => {
   const task = (change: Partial<TaskExit>): Uint8Array => TaskExit.encode(TaskExit.fromPartial(change)).finish();
   async function* cri(): AsyncGenerator<unknown> {
     yield criEvent;
+    yield { ...criEvent, createdAt: 1_790_000_000_123_456_789n };
   }
   async function* containerd(): AsyncGenerator<unknown> {
     yield envelope('/tasks/start', TaskStart.encode({ containerId: 'started' }).finish());
@@ -296,7 +297,10 @@ describe('events', () => {
     throw new assert.AssertionError({ message: 'the stream ended without an error' });
   }
 
-  const fromCri = [{ podUid: 'u', containerId: 'c' }];
+  const fromCri = [
+    { podUid: 'u', containerId: 'c' },
+    { podUid: 'u', containerId: 'c', createdAt: 1_790_000_000_123.456 },
+  ];
   const fromContainerd = [
     { podUid: undefined, containerId: 'started' },
     { podUid: undefined, containerId: 'exited' },

@@ -21,7 +21,9 @@ export function eventStreamsOf({ runtimeName, runtimeVersion }: RuntimeVersion):
 export async function* criEvents(client: Client<RuntimeServiceDefinition>, { signal }: CallOptions): AsyncGenerator<RuntimeEvent> {
   for await (const event of client.getContainerEvents({}, { signal })) {
     const podUid = event.podSandboxStatus?.metadata?.uid;
-    yield { podUid: podUid === '' ? undefined : podUid, containerId: event.containerId, createdAt: fromNanos(event.createdAt) };
+    // 0 means unset.
+    const createdAt = event.createdAt === 0n ? {} : { createdAt: fromNanos(event.createdAt) };
+    yield { podUid: podUid === '' ? undefined : podUid, containerId: event.containerId, ...createdAt };
   }
 }
 
