@@ -184,6 +184,7 @@ describe('metrics of the agent', { timeout: 60_000 }, () => {
       kubelet_image_pull_duration_seconds_bucket: ['image_size_in_bytes', 'le'],
       kubelet_certificate_manager_client_ttl_seconds: [],
       kubelet_certificate_manager_server_ttl_seconds: [],
+      kubelet_terminated_containers_total: ['container_type', 'exit_code', 'reason'],
       pinpod_api_faults: ['area', 'cause'],
       pinpod_troubles: ['severity', 'area', 'cause'],
     };
