@@ -88,7 +88,7 @@ function succeeded(
       return {
         ...memory,
         cgroupReady: true,
-        cgroupWasLost: action.hasRunning && wasMissing === true,
+        cgroupWasLost: memory.cgroupWasLost || (action.hasRunning && wasMissing === true),
         // The limits of a cgroup in use are left as they are.
         podGiven: (action.hasRunning && wasMissing !== true ? memory.podGiven : undefined) ?? pod.spec.resources ?? {},
       };
@@ -136,6 +136,7 @@ function succeeded(
         terminationMessages: without(memory.terminationMessages, action.containerId),
       };
     case 'RunPodSandbox':
+      return { ...memory, cgroupWasLost: false };
     case 'RemovePodSandbox':
     case 'StopContainer':
       return memory;

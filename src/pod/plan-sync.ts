@@ -266,6 +266,7 @@ class ContainerPass {
   /** L-518: what runs on, gets the resources it is to have now. */
   planResize(): void {
     const { memory, underWay } = this.#draft.input;
+    if (!memory.cgroupReady) return; // there may be nothing yet to make room in
     const changes: ContainerResize[] = [];
     const whole = pendingWhole(this.#pod, memory);
     for (const container of allContainers(this.#pod.spec)) {

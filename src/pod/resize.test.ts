@@ -148,11 +148,6 @@ describe('what of an edited manifest is given (L-517)', () => {
       { pod: whole('1'), pending: no },
     );
   });
-
-  test('another QoS class is never given in place', () => {
-    const { pod: kept, pending } = allocate(pod(small), pod({}), () => undefined);
-    assert.deepEqual([kept, pending?.reason], [pod(small), 'Infeasible']);
-  });
 });
 
 describe('what a running container has (L-471)', () => {

@@ -3,7 +3,7 @@
 import type { Container, PodSpec, Quantity, ResourceRequirements } from '../api/gen/kubernetes.ts';
 import { allContainers, type Pod } from '../api/pod.ts';
 import { criKeys, type ObservedContainer } from './observation.ts';
-import { amountsOf, qosClass } from './resources.ts';
+import { amountsOf } from './resources.ts';
 import type { PodMemory, ResizePending } from './work.ts';
 
 /** One container whose resources are to be changed while it runs. */
@@ -89,7 +89,7 @@ export function withResourcesOf(pod: Pod, spec: PodSpec): Pod {
 
 /**
  * What the Pod may have of what its manifest asks for: all of it, or, when `refusalOf` says no, everything but the new
- * resources. A resize does not move a Pod into another QoS class, since that is another cgroup.
+ * resources.
  */
 export function allocate(
   current: Pod,
@@ -103,10 +103,7 @@ export function allocate(
   });
   const isPodLevel = changedResources(current.spec.resources, desired.spec.resources).length > 0;
   if (!isResize && !isPodLevel) return { pod: desired, pending: undefined };
-  const infeasible = (message: string): ResizePending => ({ reason: 'Infeasible', message });
-  let pending: ResizePending | undefined;
-  if (qosClass(current.spec) !== qosClass(desired.spec)) pending = infeasible('Pod QOS Class may not change as a result of resizing');
-  else pending = refusalOf(desired);
+  const pending = refusalOf(desired);
   return pending === undefined ? { pod: desired, pending } : { pod: withResourcesOf(desired, current.spec), pending };
 }
 

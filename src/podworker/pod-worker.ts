@@ -15,6 +15,7 @@ import type { ObservedContainer, ObservedPod } from '../pod/observation.ts';
 import { planPod, requestTermination } from '../pod/plan.ts';
 import { probedPart } from '../pod/post-start.ts';
 import { allocate, withResourcesOf } from '../pod/resize.ts';
+import { qosClass } from '../pod/resources.ts';
 import { emptyMemory, type PodMemory, type PodWorkState, type ResizePending, type TerminationCause } from '../pod/work.ts';
 import type { CallOptions } from '../runtime/runtime.ts';
 import { linkSignals, raceSignal, Superseded } from '../std/async.ts';
@@ -130,11 +131,15 @@ export class PodWorker {
   #allocate(): void {
     const { pod, pending } = allocate(this.#pod, this.#desired, this.#deps.resizeRefusal);
     const isOld = JSON.stringify([pod, pending]) === JSON.stringify([this.#pod, this.#memory.resizePending]);
+    // Another class is another cgroup: what runs outside it is ended and made anew inside (L-052).
+    const isMoved = qosClass(pod.spec) !== qosClass(this.#pod.spec);
+    const { cgroupReady, cgroupWasLost } = this.#memory;
+    const cgroup = { cgroupReady: cgroupReady && !isMoved, cgroupWasLost: cgroupWasLost || isMoved };
     this.#pod = pod;
     if (isOld) return;
     if (this.#next === 'sync') this.#next = 'update';
     // Files of volumes follow the manifest; a set-up under way is for the old one.
-    this.#memory = { ...this.#memory, volumesReady: false, resizePending: pending };
+    this.#memory = { ...this.#memory, ...cgroup, volumesReady: false, resizePending: pending };
     this.#running.get(actionKey({ type: 'SetUpVolumes' }))?.cancel();
     this.wake();
   }
@@ -249,14 +254,15 @@ export class PodWorker {
   /** For the next life of the agent. No deed waits for it. */
   #keep({ status, work }: Plan): void {
     if (work.state === 'finished') return;
-    // What was evicted or shut down is to start again after a restart of the agent (D4).
-    if (work.state !== 'sync' && work.cause.kind === 'disrupted') return;
-    // What is put back while it is being ended starts anew, also under the next agent (L-045).
-    const isRemoved = work.state !== 'sync' && work.cause.kind === 'removed';
-    const text = isRemoved ? '' : JSON.stringify(status);
+    const isDisrupted = work.state !== 'sync' && work.cause.kind === 'disrupted';
+    if (isDisrupted && work.state === 'terminating') return;
+    // What is put back while it is being ended starts anew, also under the next agent (L-045); so does what was evicted or
+    // shut down, when the next agent admits it (D4).
+    const isToForget = isDisrupted || (work.state !== 'sync' && work.cause.kind === 'removed');
+    const text = isToForget ? '' : JSON.stringify(status);
     if (text === this.#kept) return;
     this.#kept = text;
-    this.#unkept = isRemoved
+    this.#unkept = isToForget
       ? 'forget'
       : { status, spec: this.#pod.spec, resized: Object.fromEntries(this.#memory.resized), podGiven: this.#memory.podGiven };
     this.#keeping ??= this.#keepNewest();

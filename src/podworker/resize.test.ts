@@ -81,14 +81,28 @@ test('no room beside the others: deferred until they have gone (L-517, D4)', () 
     assert.deepEqual(m.errors, []);
   }));
 
-test('more than the node has, or another QoS class: infeasible, and what runs is left alone (L-517)', () =>
+test('another QoS class is another cgroup: the Pod is made anew in it, and counts on (L-052)', () =>
+  onMachine({}, async (m) => {
+    await m.apply(pod(resources('250m')));
+    for (const [round, wanted] of [{}, resources('250m')].entries()) {
+      m.takeDeeds();
+      await m.apply(pod(wanted));
+      await m.advance(60_000);
+      const deeds = m.takeDeeds().filter((deed) => !deed.startsWith('remove'));
+      const sandbox = await m.runtime.listPodSandboxes({}, { signal: new AbortController().signal });
+      assert.equal(sandbox.find(({ state }) => state === 'ready')?.attempt, round + 1, deeds.join());
+      assert.match(deeds[0] ?? '', new RegExp(`^stopContainer app/${round} `));
+      assert.equal(m.status()?.containerStatuses?.[0]?.restartCount, round + 1);
+    }
+    assert.deepEqual([conditions(m), m.errors], [[], []]);
+  }));
+
+test('more than the node has: infeasible, and what runs is left alone (L-517)', () =>
   onMachine({}, async (m) => {
     await m.apply(pod(resources('250m')));
     m.takeDeeds();
-    for (const wanted of [{ requests: { cpu: '10000' } }, {}]) {
-      await m.apply(pod(wanted));
-      assert.deepEqual(conditions(m), ['PodResizePending Infeasible']);
-    }
+    await m.apply(pod({ requests: { cpu: '10000' } }));
+    assert.deepEqual(conditions(m), ['PodResizePending Infeasible']);
     assert.deepEqual([m.takeDeeds(), await m.containers()], [[], ['app/0 running']]);
     await m.apply(pod(resources('250m')));
     assert.deepEqual(conditions(m), []);

@@ -86,18 +86,15 @@ for (const version of ['debian', 'sid'] as const) {
     });
 
     it('L-518 other cpu and memory: given while the container runs', async () => {
+      // From BestEffort to Burstable is another cgroup: not in place, but in another sandbox (L-052).
+      const { attempt } = await newest();
       put({ containers: [sized('250m', '64Mi')] });
-      // From BestEffort to Burstable is another cgroup: not in place, and said so.
-      await agent.until(
-        'app',
-        'waits',
-        (pod) => pod.status?.conditions?.some(({ type, reason }) => type === 'PodResizePending' && reason === 'Infeasible') === true,
-      );
-      agent.remove('app.json');
-      await agent.gone('app');
-      put({ containers: [sized('250m', '64Mi')] });
-      await agent.ready('app');
+      await eventually(agent, 'made anew', async () => ((await newest()).attempt === attempt + 1 ? true : undefined));
+      const moved = await agent.ready('app', ({ status }) => status?.qosClass === 'Burstable');
+      assert.equal(moved.status?.containerStatuses?.[0]?.restartCount, attempt + 1);
       const before = await newest();
+      const inside = (await listProcesses()).find((one) => cgroupOf(one.pid).includes(before.id));
+      assert.match(cgroupOf(inside?.pid ?? 0), /kubepods\/burstable\//);
       assert.deepEqual(await limits(), [250, 64]);
       put({ containers: [sized('500m', '96Mi')] });
       await eventually(agent, 'resized', async () =>
