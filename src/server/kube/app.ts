@@ -14,6 +14,7 @@ import { streamBody } from '../streaming.ts';
 import { isAdministrator, type User } from '../user.ts';
 import type { HealthCheck, ManifestsView, RuntimeView, StatsView } from '../views.ts';
 import type { Change, KubeObject } from '../watch-cache.ts';
+import { effectiveUser, isOpen, notAllowed } from './access.ts';
 import {
   ApiError,
   badRequest,
@@ -27,13 +28,12 @@ import {
 } from './api-error.ts';
 import { checkPreconditions, deletedPod, parseDeleteOptions } from './delete.ts';
 import { Discovery, type DiscoveryDocument, virtualResources } from './discovery.ts';
-import { effectiveUser, isOpen } from './impersonate.ts';
 import { nodeMetrics, podMetrics, type UsageItem } from './metrics-api.ts';
 import type { MirrorPods } from './mirror-view.ts';
 import { aggregatedDiscovery, negotiate, wantsPretty } from './negotiate.ts';
-import { type Docs, OpenApi, type OpenApiDocument } from './openapi.ts';
+import { type Docs, emptyOpenApiV2, OpenApi, type OpenApiDocument } from './openapi.ts';
 import { openPodLog, parseLogQuery, toLogError } from './pod-log.ts';
-import { booleanParameter, checkTimeout, encodeContinue, includeObject, type ListOptions, parseListOptions } from './query.ts';
+import { checkTimeout, encodeContinue, includeObject, type ListOptions, parseListOptions } from './query.ts';
 import { EventEncoder, type RenderOptions, renderList, renderObject } from './render.ts';
 import type { Resource } from './resources.ts';
 import { accessReview, parseReview, rulesReview, subjectReview } from './reviews.ts';
@@ -98,17 +98,6 @@ interface Call {
   readonly query: URLSearchParams;
   readonly user: User;
 }
-
-/**
- * OpenAPI v2 as protobuf (gnostic's Document), which kubectl asks for when v3 has not the kind: a version, a title, nothing
- * more. So a kind that is not here is told as one, and not as a content type.
- */
-const emptyV2 = {
-  // What clients ask for is no valid media type.
-  accept: 'application/com.github.proto-openapi.spec.v2@v1.0+protobuf',
-  contentType: 'application/com.github.proto-openapi.spec.v2.v1.0+protobuf',
-  body: Buffer.concat([Buffer.from([0x0a, 3]), Buffer.from('2.0'), Buffer.from([0x12, 12, 0x0a, 10]), Buffer.from('Kubernetes')]),
-} as const;
 
 /** Subresources that are only ever written to. */
 const writeOnly: ReadonlySet<string> = new Set(['eviction', 'binding']);
@@ -204,8 +193,8 @@ export class KubeApi {
     );
     app.get('/openapi/v2', async (c) => {
       const accept = c.req.header('accept') ?? '';
-      if (accept.startsWith(emptyV2.accept)) {
-        return new Response(emptyV2.body, { headers: { 'Content-Type': emptyV2.contentType, Vary: 'Accept' } });
+      if (accept.startsWith(emptyOpenApiV2.accept)) {
+        return new Response(emptyOpenApiV2.body, { headers: { 'Content-Type': emptyOpenApiV2.contentType, Vary: 'Accept' } });
       }
       negotiate(accept);
       return answer(c.req.raw, await this.#openApi.v2());
@@ -553,30 +542,4 @@ function withName(query: URLSearchParams, name: string): URLSearchParams {
   const fields = query.get('fieldSelector') ?? '';
   selected.set('fieldSelector', fields === '' ? `metadata.name=${name}` : `${fields},metadata.name=${name}`);
   return selected;
-}
-
-const verbs: Readonly<Record<string, string>> = {
-  GET: 'get',
-  HEAD: 'get',
-  POST: 'create',
-  PUT: 'update',
-  PATCH: 'patch',
-  DELETE: 'delete',
-};
-
-/** H-142, for somebody who is known but may do nothing here. */
-export function notAllowed(user: User, method: string, path: string, query: URLSearchParams): ApiError {
-  const who = `User ${JSON.stringify(user.name)}`;
-  const match = /^\/(?:api|apis\/([^/]+))\/[^/]+\/(?:namespaces\/([^/]+)\/)?([^/]+)(?:\/([^/]+))?(?:\/([^/]+))?/.exec(path);
-  if (match === null) {
-    const verb = (verbs[method] ?? method).toLowerCase();
-    return new ApiError(403, 'Forbidden', `forbidden: ${who} cannot ${verb} path ${JSON.stringify(path)}`, {});
-  }
-  const [, group = '', namespace = '', resource = '', name = '', subresource = ''] = match;
-  const verb = verbs[method] ?? method.toLowerCase();
-  const ofMany = booleanParameter(query, 'watch') ? 'watch' : verb === 'get' ? 'list' : verb === 'delete' ? 'deletecollection' : verb;
-  const what = subresource === '' ? resource : `${resource}/${subresource}`;
-  const scope = namespace === '' ? 'at the cluster scope' : `in the namespace ${JSON.stringify(namespace)}`;
-  const why = `${who} cannot ${name === '' ? ofMany : verb} resource ${JSON.stringify(what)} in API group ${JSON.stringify(group)} ${scope}`;
-  return forbidden({ group, resource, kind: resource }, name, why);
 }

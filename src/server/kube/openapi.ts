@@ -232,3 +232,14 @@ export class OpenApi {
     return known;
   }
 }
+
+/**
+ * OpenAPI v2 as protobuf (gnostic's Document), which kubectl asks for when v3 has not the kind: a version, a title, nothing
+ * more. So a kind that is not here is told as one, and not as a content type.
+ */
+export const emptyOpenApiV2 = {
+  // What clients ask for is no valid media type.
+  accept: 'application/com.github.proto-openapi.spec.v2@v1.0+protobuf',
+  contentType: 'application/com.github.proto-openapi.spec.v2.v1.0+protobuf',
+  body: Buffer.concat([Buffer.from([0x0a, 3]), Buffer.from('2.0'), Buffer.from([0x12, 12, 0x0a, 10]), Buffer.from('Kubernetes')]),
+} as const;

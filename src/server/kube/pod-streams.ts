@@ -13,9 +13,8 @@ import type { StreamTarget } from '../streams/stream-request.ts';
 import { isWebSocket } from '../streams/web-socket.ts';
 import { isAdministrator, type User } from '../user.ts';
 import type { RuntimeView } from '../views.ts';
+import { effectiveUser, notAllowed } from './access.ts';
 import { ApiError, badRequest, internalError, notFound, unknownResource } from './api-error.ts';
-import { notAllowed } from './app.ts';
-import { effectiveUser } from './impersonate.ts';
 import { booleanParameter } from './query.ts';
 
 export interface PodStreamsDeps {

@@ -1,7 +1,9 @@
-// "As somebody else" (`kubectl --as`): an administrator's request → the user it is to be judged as. Nobody else may ask.
+// Who a request is from, and whether he may make it: administrators may do everything, nobody else anything. An
+// administrator may ask to be taken for somebody else (`kubectl --as`), who may do what every user of a cluster may.
 import type { IncomingMessage } from 'node:http';
 import { isAdministrator, type User } from '../user.ts';
-import { badRequest, forbidden } from './api-error.ts';
+import { ApiError, badRequest, forbidden } from './api-error.ts';
+import { booleanParameter } from './query.ts';
 
 const prefix = 'impersonate-';
 const extraPrefix = `${prefix}extra-`;
@@ -66,4 +68,30 @@ function decode(text: string): string {
   } catch (error) {
     throw badRequest('an Impersonate-Extra header has no valid name', error);
   }
+}
+
+const verbs: Readonly<Record<string, string>> = {
+  GET: 'get',
+  HEAD: 'get',
+  POST: 'create',
+  PUT: 'update',
+  PATCH: 'patch',
+  DELETE: 'delete',
+};
+
+/** H-142, for somebody who is known but may do nothing here. */
+export function notAllowed(user: User, method: string, path: string, query: URLSearchParams): ApiError {
+  const who = `User ${JSON.stringify(user.name)}`;
+  const match = /^\/(?:api|apis\/([^/]+))\/[^/]+\/(?:namespaces\/([^/]+)\/)?([^/]+)(?:\/([^/]+))?(?:\/([^/]+))?/.exec(path);
+  if (match === null) {
+    const verb = (verbs[method] ?? method).toLowerCase();
+    return new ApiError(403, 'Forbidden', `forbidden: ${who} cannot ${verb} path ${JSON.stringify(path)}`, {});
+  }
+  const [, group = '', namespace = '', resource = '', name = '', subresource = ''] = match;
+  const verb = verbs[method] ?? method.toLowerCase();
+  const ofMany = booleanParameter(query, 'watch') ? 'watch' : verb === 'get' ? 'list' : verb === 'delete' ? 'deletecollection' : verb;
+  const what = subresource === '' ? resource : `${resource}/${subresource}`;
+  const scope = namespace === '' ? 'at the cluster scope' : `in the namespace ${JSON.stringify(namespace)}`;
+  const why = `${who} cannot ${name === '' ? ofMany : verb} resource ${JSON.stringify(what)} in API group ${JSON.stringify(group)} ${scope}`;
+  return forbidden({ group, resource, kind: resource }, name, why);
 }
