@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import fc from 'fast-check';
 import { FakeClock } from '../../test/support/fake-clock.ts';
 import { FakeFeed } from '../../test/support/fake-views.ts';
+import { seenThrough } from './kube/watch.ts';
 import { type Change, type KubeObject, ResourceVersions, WatchCache } from './watch-cache.ts';
 
 interface Thing extends KubeObject {
@@ -81,4 +83,54 @@ test('the feed is subscribed to only while somebody watches', () => {
   feed.set([]);
   other();
   assert.deepEqual([seen, feed.subscribers, cache.watchers], [['MODIFIED'], 0, 0]);
+});
+
+test('C-441, C-443: from every version that is still known the changes lead to what is there now, through any selection', () => {
+  const object = fc.record({
+    name: fc.constantFrom('a', 'b', 'c', 'd'),
+    uid: fc.constantFrom('1', '2'),
+    app: fc.constantFrom('web', 'db'),
+    note: fc.nat(2),
+  });
+  const step = fc.uniqueArray(object, { selector: ({ name }) => name, maxLength: 4 });
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 12 }), fc.integer({ min: 2, max: 40 }), (steps, historySize) => {
+      const feed = new FakeFeed<KubeObject>();
+      const cache = new WatchCache<KubeObject>({ historySize }, { feed, versions: new ResourceVersions({ clock: new FakeClock() }) });
+      const isWeb = ({ metadata }: KubeObject): boolean => metadata?.labels?.['app'] === 'web';
+      const seen: { readonly version: number; readonly objects: readonly KubeObject[] }[] = [];
+      for (const objects of steps) {
+        feed.set(
+          objects.map(({ name, uid, app, note }) => ({
+            metadata: { name, namespace: 'default', uid, labels: { app }, annotations: { note: String(note) } },
+          })),
+        );
+        seen.push({ objects: cache.list(), version: cache.currentVersion });
+      }
+      for (const matches of [isWeb, () => true]) {
+        const wanted = cache.list().filter(matches);
+        for (const { version, objects } of seen) {
+          const changes = cache.since(version);
+          if (changes === undefined) continue;
+          const known = new Map(objects.filter(matches).map((one) => [one.metadata?.name, one]));
+          let last = version;
+          for (const change of changes) {
+            assert.ok(change.version > last, 'versions rise');
+            last = change.version;
+            const told = seenThrough(change, matches);
+            if (told === undefined) continue;
+            const { name } = told.object.metadata ?? {};
+            assert.equal(known.has(name), told.type !== 'ADDED', `${told.type} of ${name}`);
+            if (told.type === 'DELETED') known.delete(name);
+            else known.set(name, told.object);
+          }
+          const byName = [...known.values()].sort((a, b) => ((a.metadata?.name ?? '') < (b.metadata?.name ?? '') ? -1 : 1));
+          assert.deepEqual(byName, wanted);
+        }
+      }
+      // Nothing may be forgotten sooner than promised.
+      const recent = seen.at(-1);
+      if (recent !== undefined) assert.notEqual(cache.since(recent.version), undefined);
+    }),
+  );
 });
