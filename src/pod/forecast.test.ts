@@ -6,10 +6,13 @@ import { buildContainer, buildPod, observedPod, observedSandbox } from '../../te
 import type { PodSpec } from '../api/gen/kubernetes.ts';
 import { annotationKeys, type Pod } from '../api/pod.ts';
 import { type ForecastInput, forecastPod } from './forecast.ts';
+import { criKeys } from './observation.ts';
 import { defaultBackoff } from './restart-policy.ts';
 
 const app = buildContainer();
 const side = buildContainer({ name: 'side' });
+const sized = (cpu: number) => buildContainer({ resources: { requests: { cpu: String(cpu) } } });
+const given = (cpu: number) => recordOf(sized(cpu), { annotations: { [criKeys.resources]: JSON.stringify(sized(cpu).resources) } });
 const running = observedPod({ containers: [recordOf(app), recordOf(side)] });
 const base: Partial<PodSpec> = { containers: [app, side], restartPolicy: 'Always', terminationGracePeriodSeconds: 5 };
 const pod = (spec: Partial<PodSpec> = {}, metadata: Partial<Pod['metadata']> = {}): Pod => buildPod({ ...base, ...spec }, metadata);
@@ -111,6 +114,15 @@ const rows: readonly Row[] = [
     reasons: [/hostNetwork.*sandbox is made anew/],
   },
   {
+    name: 'fixed UID: another QoS class is another cgroup (L-052)',
+    current: pod(),
+    wanted: pod({ resources: { requests: { cpu: '1' } } }),
+    change: 'replaced',
+    fields: ['spec.resources'],
+    containers: ['app restarted', 'side restarted'],
+    reasons: [/^the QoS class becomes Burstable instead of BestEffort, /],
+  },
+  {
     name: 'fixed UID: what only the sandbox takes is named',
     current: pod(),
     wanted: pod({ hostname: 'other', dnsPolicy: 'None' }),
@@ -118,6 +130,23 @@ const rows: readonly Row[] = [
     fields: ['spec.hostname', 'spec.dnsPolicy'],
     containers: ['app kept', 'side kept'],
     reasons: [/only when the sandbox is made anew.*spec.hostname, spec.dnsPolicy$/],
+  },
+  {
+    name: 'fixed UID: other resources are given while it runs (L-518)',
+    current: pod({ containers: [sized(1), side] }),
+    wanted: pod({ containers: [sized(2), side] }),
+    observed: observedPod({ containers: [given(1), recordOf(side)] }),
+    change: 'updated',
+    fields: ['spec.containers[app].resources.requests.cpu'],
+    containers: ['app kept: its resources change while it runs', 'side kept'],
+  },
+  {
+    name: 'fixed UID: so are those of the Pod as a whole (L-518)',
+    current: pod({ resources: { requests: { cpu: '1' } } }),
+    wanted: pod({ resources: { requests: { cpu: '2' } } }),
+    change: 'updated',
+    fields: ['spec.resources.requests.cpu'],
+    containers: ['app kept: its resources change while it runs', 'side kept: its resources change while it runs'],
   },
   {
     name: 'fixed UID: labels change nothing that runs',

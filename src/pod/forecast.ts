@@ -7,6 +7,7 @@ import type { Plan, PlanOptions } from './draft.ts';
 import { newestContainer, type ObservedPod } from './observation.ts';
 import { planPod } from './plan.ts';
 import { noProbeResults } from './probe-results.ts';
+import { qosClass } from './resources.ts';
 import { decideSandbox } from './sandbox-decision.ts';
 import { gracePeriodSeconds } from './stop.ts';
 import { emptyMemory } from './work.ts';
@@ -117,6 +118,9 @@ function updated(input: ForecastInput, current: Pod, wanted: Pod, fields: readon
   }
   const isNewSandbox = decideSandbox(wanted.spec, observed).kind === 'create' && decideSandbox(current.spec, observed).kind === 'keep';
   if (isNewSandbox) return replaced(input, fields, ['spec.hostNetwork changes, so the sandbox is made anew: every container restarts']);
+  const [from, to] = [qosClass(current.spec), qosClass(wanted.spec)];
+  if (from !== to && observed.sandboxes.length > 0)
+    return replaced(input, fields, [`the QoS class becomes ${to} instead of ${from}, which is another cgroup: every container restarts`]);
   const before = planOf(input, current);
   const names = new Set([...allContainers(wanted.spec), ...allContainers(current.spec)].map(({ name }) => name));
   const containers = [...names].map((name): ContainerForecast => {
@@ -124,6 +128,10 @@ function updated(input: ForecastInput, current: Pod, wanted: Pod, fields: readon
     const isWanted = allContainers(wanted.spec).some((container) => container.name === name);
     if (stop !== undefined && 'message' in stop && actionFor(before, name, ['StopContainer', 'RunPreStop']) === undefined)
       return { name, change: isWanted ? 'restarted' : 'stopped', reason: stop.message };
+    const isResized = plan.actions.some(
+      (action) => action.type === 'ResizeContainers' && action.changes.some(({ container }) => container === name),
+    );
+    if (isResized) return { name, change: 'kept', reason: 'its resources change while it runs' };
     if (isRunning(observed, name)) {
       const waits = fields.some(
         ({ path }) => path.startsWith(`spec.containers[${name}]`) || path.startsWith(`spec.initContainers[${name}]`),
@@ -148,14 +156,17 @@ export function isOver(pod: Pod, input: Pick<ForecastInput, 'observed' | 'now' |
   return planOf(input, pod).work.state !== 'sync';
 }
 
-function planOf({ observed, now, options }: Pick<ForecastInput, 'observed' | 'now' | 'options'>, pod: Pod): Plan {
+function planOf(
+  { current, observed, now, options }: Pick<ForecastInput, 'observed' | 'now' | 'options'> & { readonly current?: Pod | undefined },
+  pod: Pod,
+): Plan {
   const startTime = observed.sandboxes.length === 0 ? now : Math.min(...observed.sandboxes.map(({ createdAt }) => createdAt));
   return planPod({
     pod,
     work: { state: 'sync' },
     observed,
     probes: noProbeResults,
-    memory: { ...emptyMemory, startTime, cgroupReady: true, volumesReady: true },
+    memory: { ...emptyMemory, startTime, cgroupReady: true, volumesReady: true, podGiven: current?.spec.resources ?? {} },
     underWay: new Set(),
     now,
     options,
