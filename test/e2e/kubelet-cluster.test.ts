@@ -11,7 +11,7 @@ import type { Node } from '../../src/api/gen/kubernetes.ts';
 import { paths } from '../../src/mirror/kube-api.ts';
 import { type Cluster, joinCluster, serviceAccount, sleeper, whyNoCluster } from '../support/cluster.ts';
 import { whyNoContainerd } from '../support/containerd.ts';
-import { Kubectl, kubectlVersions, whyNoKubectl } from '../support/kubectl.ts';
+import { Kubectl, type KubectlVersion, kubectlVersions, whyNoKubectl } from '../support/kubectl.ts';
 import { eventually, freePort, nodeName, options } from '../support/test-agent.ts';
 
 const missing = whyNoContainerd() ?? whyNoCluster();
@@ -38,51 +38,55 @@ describe("the kubelet's port behind a real API server", { skip: missing, timeout
     await w?.env.close();
   });
 
+  async function streams(version: KubectlVersion, protocol: string, env: Readonly<Record<string, string>>): Promise<void> {
+    const kubectl = new Kubectl(w.kubectl.env['KUBECONFIG'] ?? '', version);
+    const run = (args: readonly string[], input = '') => kubectl.run(args, { env, input, timeoutMs: 120_000 });
+    const ok = async (...args: readonly string[]): Promise<string> => {
+      const { code, out, err } = await run(args);
+      assert.equal(code, 0, `kubectl ${args.join(' ')}: ${err}`);
+      return out;
+    };
+    assert.equal((await ok('logs', pod)).split('\n')[0], 'hello');
+    const both = await run(['exec', pod, '--', 'sh', '-c', 'echo out; echo error >&2; exit 7']);
+    assert.deepEqual([both.code, both.out], [7, 'out\n']);
+    assert.match(both.err, /^error\n/);
+    // Its end arrives as well: cat would wait for more.
+    const text = 'x'.repeat(300_000);
+    assert.equal((await run(['exec', '-i', pod, '--', 'cat'], text)).out, text);
+    const local = path.join(w.agent.dir, `copied-${version}-${protocol.replaceAll(/\W/g, '')}`);
+    writeFileSync(local, text);
+    await ok('cp', local, `${pod}:/tmp/copied`);
+    await ok('cp', `${pod}:/tmp/copied`, `${local}.back`);
+    assert.equal(readFileSync(`${local}.back`, 'utf8'), text);
+
+    const attached = kubectl.start(['attach', '-i', pod], env);
+    let said = '';
+    attached.stdout?.on('data', (data: Buffer) => {
+      said += data.toString();
+    });
+    attached.stdin?.write(`attached by ${protocol}\n`);
+    await eventually(w.agent, 'attach echoes', () => said.includes(`attached by ${protocol}`) || undefined);
+    attached.kill('SIGKILL');
+    await once(attached, 'exit');
+
+    const port = await freePort();
+    const forward = kubectl.start(['port-forward', `pod/${pod}`, `${port}:8080`], env);
+    try {
+      const answer = await eventually(w.agent, 'port-forward serves', async () => {
+        const response = await fetch(`http://127.0.0.1:${port}/`, { headers: { connection: 'close' } }).catch(() => undefined);
+        return await response?.text();
+      });
+      assert.equal(answer, 'served\n');
+    } finally {
+      forward.kill('SIGKILL');
+    }
+  }
+
   for (const version of kubectlVersions) {
     for (const [protocol, env] of Object.entries(protocols)) {
-      it(`C-465: kubectl ${version} by ${protocol}: logs, exec, cp, attach, port-forward`, { skip: whyNoKubectl(version) }, async () => {
-        const kubectl = new Kubectl(w.kubectl.env['KUBECONFIG'] ?? '', version);
-        const run = (args: readonly string[], input = '') => kubectl.run(args, { env, input, timeoutMs: 120_000 });
-        const ok = async (...args: readonly string[]): Promise<string> => {
-          const { code, out, err } = await run(args);
-          assert.equal(code, 0, `kubectl ${args.join(' ')}: ${err}`);
-          return out;
-        };
-        assert.equal((await ok('logs', pod)).split('\n')[0], 'hello');
-        const both = await run(['exec', pod, '--', 'sh', '-c', 'echo out; echo error >&2; exit 7']);
-        assert.deepEqual([both.code, both.out], [7, 'out\n']);
-        assert.match(both.err, /^error\n/);
-        // Its end arrives as well: cat would wait for more.
-        const text = 'x'.repeat(300_000);
-        assert.equal((await run(['exec', '-i', pod, '--', 'cat'], text)).out, text);
-        const local = path.join(w.agent.dir, `copied-${version}-${protocol}`);
-        writeFileSync(local, text);
-        await ok('cp', local, `${pod}:/tmp/copied`);
-        await ok('cp', `${pod}:/tmp/copied`, `${local}.back`);
-        assert.equal(readFileSync(`${local}.back`, 'utf8'), text);
-
-        const attached = kubectl.start(['attach', '-i', pod], env);
-        let said = '';
-        attached.stdout?.on('data', (data: Buffer) => {
-          said += data.toString();
-        });
-        attached.stdin?.write(`attached by ${protocol}\n`);
-        await eventually(w.agent, 'attach echoes', () => said.includes(`attached by ${protocol}`) || undefined);
-        attached.kill('SIGKILL');
-        await once(attached, 'exit');
-
-        const port = await freePort();
-        const forward = kubectl.start(['port-forward', `pod/${pod}`, `${port}:8080`], env);
-        try {
-          const answer = await eventually(w.agent, 'port-forward serves', async () => {
-            const response = await fetch(`http://127.0.0.1:${port}/`, { headers: { connection: 'close' } }).catch(() => undefined);
-            return await response?.text();
-          });
-          assert.equal(answer, 'served\n');
-        } finally {
-          forward.kill('SIGKILL');
-        }
-      });
+      it(`C-465: kubectl ${version} by ${protocol}: logs, exec, cp, attach, port-forward`, { skip: whyNoKubectl(version) }, () =>
+        streams(version, protocol, env),
+      );
     }
   }
 
@@ -220,5 +224,27 @@ describe("the kubelet's port behind a real API server", { skip: missing, timeout
     }
     assert.deepEqual(await ask('GET', '/pods', 'nonsense'), { code: 401, text: 'Unauthorized' });
     assert.deepEqual(await ask('GET', '/nothing', 'nonsense'), { code: 401, text: 'Unauthorized' });
+  });
+
+  it('H-242: where the Node declares it, WebSockets come through the API server unchanged, and work as well', async () => {
+    const counted = async (): Promise<readonly number[]> => {
+      const { out } = await w.kubectl.run(['get', '--raw', `/api/v1/nodes/${nodeName}/proxy/metrics`]);
+      return ['exec', 'attach', 'portforward'].map((subresource) =>
+        Number(
+          new RegExp(`^kubelet_websocket_streaming_requests_total\\{subresource="${subresource}"\\} (\\d+)$`, 'm').exec(out)?.[1] ?? 0,
+        ),
+      );
+    };
+    assert.deepEqual(await counted(), [0, 0, 0], 'pinpod does not declare it: the API server translated');
+    const body = { status: { declaredFeatures: ['ExtendWebSocketsToKubelet'] } };
+    const contentType = 'application/strategic-merge-patch+json';
+    await w.env.admin.request({ method: 'PATCH', path: `${paths.node(nodeName)}/status`, body, contentType }, options);
+    await eventually(w.agent, 'the API server knows', async () => {
+      assert.equal((await w.kubectl.run(['exec', pod, '--', 'true'])).code, 0);
+      return ((await counted())[0] ?? 0) > 0 || undefined;
+    });
+    await streams('1.36', 'WebSocket, unchanged', protocols.WebSocket);
+    const [execs = 0, attaches = 0, forwards = 0] = await counted();
+    assert.ok(execs >= 4 && attaches >= 1 && forwards >= 1, String([execs, attaches, forwards]));
   });
 });
