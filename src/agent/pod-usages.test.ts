@@ -11,6 +11,14 @@ const options = { signal: new AbortController().signal };
 const time = 0;
 const fs = (usedBytes: number, inodesUsed: number) => ({ time, usedBytes, inodesUsed });
 
+test('a file that vanishes while volumes are measured does not make them empty (C-400)', async () => {
+  const pod = buildPod({ volumes: [{ name: 'busy', emptyDir: {} }] });
+  // du always misses one here: that of its own reading.
+  const deps = { stats: { pods: async () => [] }, emptyDirPath: () => '/proc/self/fd' };
+  const usages = await podUsages([pod], deps, { ...options, withInodes: true });
+  assert.ok((usages.get('uid-1')?.inodes ?? 0) > 1);
+});
+
 test('what a Pod uses: memory of all, storage of layers, logs and emptyDirs on disk (L-505)', async (t) => {
   const root = mkdtempSync(path.join(tmpdir(), 'pinpod-usages-'));
   t.after(() => rmSync(root, { recursive: true }));
@@ -44,6 +52,11 @@ test('what a Pod uses: memory of all, storage of layers, logs and emptyDirs on d
   assert.equal(usage?.memoryBytes, 150);
   assert.equal(usage?.storageBytes, 30 + cache);
   assert.equal(usage?.inodes, 3);
+  assert.equal(
+    (await podUsages([pod], deps, { ...options, withInodes: true })).get('uid-1')?.inodes,
+    6,
+    'two folders and a file in its emptyDir',
+  );
   assert.equal(usage?.processes, 7);
   assert.equal(usage?.containers.get('app')?.storageBytes, 30);
   assert.equal(usages.get('uid-2')?.storageBytes, 0, 'not measured yet');

@@ -41,8 +41,8 @@ interface CallOptions {
 export interface EvictionDeps {
   /** Read anew at each call. */
   readonly signals: (options: CallOptions) => Promise<Signals>;
-  /** What these Pods use; asked for only when one of them may have to go. */
-  readonly usages: (pods: readonly Pod[], options: CallOptions) => Promise<Usages>;
+  /** What these Pods use; asked for only when one of them may have to go. `withInodes`: files in their volumes, too. */
+  readonly usages: (pods: readonly Pod[], options: CallOptions & { readonly withInodes?: boolean }) => Promise<Usages>;
   /** Removes what nobody needs from the filesystem that the signal is about; answers whether there was anything to try. */
   readonly reclaim: (signal: string, options: CallOptions) => Promise<boolean>;
   readonly pods: {
@@ -154,7 +154,7 @@ export class Eviction {
     if (shortage === undefined) return;
     const candidates = this.#candidates();
     if (candidates.length === 0) return; // L-506: critical Pods stay; the condition and the event have told it
-    const usages = await this.#deps.usages(candidates, options);
+    const usages = await this.#deps.usages(candidates, { ...options, withInodes: shortage.resource === 'inodes' });
     const victim = rank(candidates, shortage.resource, usages)[0];
     if (victim === undefined) return;
     const { evictionMaxPodGracePeriodSeconds: longest } = this.#options.settings();

@@ -19,7 +19,7 @@ export interface ProgramOptions {
 
 /**
  * Runs `program` with `args` to its end, without a shell. An AgentError `program-missing` when there is no such program,
- * `program-failed` (details: exitCode, stderr) when it fails; rejects with `signal.reason` and kills it on abort.
+ * `program-failed` (details: exitCode, stdout, stderr) when it fails; rejects with `signal.reason` and kills it on abort.
  */
 export async function runProgram(program: string, args: readonly string[], options: ProgramOptions): Promise<ProgramResult> {
   const { signal, extraEnv, input } = options;
@@ -39,7 +39,7 @@ export async function runProgram(program: string, args: readonly string[], optio
           reject(
             new AgentError('program-failed', `${[program, ...args].join(' ')}: ${said === '' ? error.message : said}`, {
               cause: error,
-              details: { exitCode: error.code, stderr },
+              details: { exitCode: error.code, stdout, stderr },
             }),
           );
         }

@@ -30,7 +30,12 @@ describe('evictions', { skip: whyNoContainerd() ?? false, timeout: 280_000 }, ()
     kubelet: {
       enforceNodeAllocatable: ['pods'],
       systemReserved: { memory: String(os.totalmem() - memoryOfPods) },
-      evictionHard: { 'allocatableMemory.available': '160Mi', 'pid.available': String(pidThreshold), 'nodefs.available': '15%' },
+      evictionHard: {
+        'allocatableMemory.available': '160Mi',
+        'pid.available': String(pidThreshold),
+        'nodefs.available': '15%',
+        'nodefs.inodesFree': '20%',
+      },
       evictionSoft: { 'nodefs.available': '35%' },
       evictionSoftGracePeriod: { 'nodefs.available': '1s' },
       evictionMaxPodGracePeriod: 30,
@@ -74,7 +79,7 @@ describe('evictions', { skip: whyNoContainerd() ?? false, timeout: 280_000 }, ()
     await agent.configure();
     mkdirSync(flags);
     mkdirSync(agent.rootDir);
-    await runProgram('mount', ['-t', 'tmpfs', '-o', 'size=200m', 'pinpod-test', agent.rootDir], options);
+    await runProgram('mount', ['-t', 'tmpfs', '-o', 'size=200m,nr_inodes=20000', 'pinpod-test', agent.rootDir], options);
     await agent.start();
   });
   after(() => agent.destroy());
@@ -122,6 +127,23 @@ describe('evictions', { skip: whyNoContainerd() ?? false, timeout: 280_000 }, ()
     await pressureIs('PIDPressure', 'False');
     assert.equal((await agent.pod('quiet'))?.status?.phase, 'Running');
     await remove('forks', 'quiet');
+  });
+
+  it('L-505: short of inodes, the Pod with the most files goes, those in its volumes included', async () => {
+    const volumes = [{ name: 'v', emptyDir: {} }];
+    const mount = { volumeMounts: [{ name: 'v', mountPath: '/v' }] };
+    const fill = 'i=0; while test $i -lt 17000; do : >/v/$i; i=$((i+1)); done';
+    agent.putPod('files', spec(onceToldTo('files', fill), mount, { volumes }));
+    agent.putPod('layer', spec(onceToldTo('never', 'true')));
+    await Promise.all(['files', 'layer'].map((name) => agent.ready(name)));
+    tell('files');
+    const pod = await evicted('files');
+    assert.match(pod.status?.message ?? '', /^The node was low on resource: inodes\. Threshold quantity: 4k, available: \d+\. $/);
+    untell('files');
+    await agent.ready('files');
+    await pressureIs('DiskPressure', 'False');
+    assert.equal((await agent.pod('layer'))?.status?.phase, 'Running');
+    await remove('files', 'layer');
   });
 
   it('L-505: a soft threshold leaves the Pod its grace; DiskPressure refuses new ones until it is over', async () => {
@@ -190,7 +212,7 @@ describe('evictions', { skip: whyNoContainerd() ?? false, timeout: 280_000 }, ()
     const counted = new Map(
       [...metrics.matchAll(/^kubelet_evictions\{eviction_signal="(\S+)"\} (\d+)$/gm)].map(([, signal, count]) => [signal, Number(count)]),
     );
-    for (const signal of ['allocatableMemory.available', 'pid.available', 'nodefs.available', 'ephemeralpodfs.limit'])
+    for (const signal of ['allocatableMemory.available', 'pid.available', 'nodefs.available', 'nodefs.inodesFree', 'ephemeralpodfs.limit'])
       assert.ok((counted.get(signal) ?? 0) > 0, metrics.match(/.*kubelet_evictions.*/g)?.join('\n') ?? metrics.slice(0, 500));
   });
 });
