@@ -48,6 +48,13 @@ export async function* watchEvents(
   const queue: Change<KubeObject>[] = [];
   let isLost = false;
   let wake: (() => void) | undefined;
+  // One timer for many changes: they come far more often than it rings.
+  using life = linkSignals(signal);
+  let isAlarmSet = false;
+  const ring = (): void => {
+    isAlarmSet = false;
+    wake?.();
+  };
   const unsubscribe = cache.subscribe((change) => {
     if (queue.length >= maxQueued) isLost = true;
     else queue.push(change);
@@ -86,24 +93,19 @@ export async function* watchEvents(
         bookmarkAt = clock.now() + bookmarkIntervalMs;
         continue;
       }
-      await waitFor(Math.min(endsAt, bookmarkAt) - clock.now(), clock, signal, (resolve) => {
+      if (!isAlarmSet) {
+        isAlarmSet = true;
+        clock.sleep(Math.min(endsAt, bookmarkAt) - clock.now(), life.signal).then(ring, ring);
+      }
+      // What came while the last change was sent would wake nobody.
+      if (queue.length > 0) continue;
+      await new Promise<void>((resolve) => {
         wake = resolve;
-        if (queue.length > 0 || isLost) resolve();
       });
       wake = undefined;
     }
   } finally {
     unsubscribe();
-  }
-}
-
-/** Resolves after `ms`, when `register`'s callback is called, or when the signal aborts. */
-async function waitFor(ms: number, clock: Clock, signal: AbortSignal, register: (resolve: () => void) => void): Promise<void> {
-  using link = linkSignals(signal);
-  register(() => link.abort(undefined));
-  try {
-    await clock.sleep(ms, link.signal);
-  } catch (error) {
-    if (!link.signal.aborted) throw error;
+    life.abort(undefined);
   }
 }
