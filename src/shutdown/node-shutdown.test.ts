@@ -1,10 +1,12 @@
 // The end of the machine as its Pods see it: real workers on a fake runtime, and a logind that does what the test says.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { settle } from '../../test/support/fake-clock.ts';
+import { FakeClock, settle } from '../../test/support/fake-clock.ts';
 import { buildAdmissionNode } from '../../test/support/node-facts.ts';
 import { onMachine, type PodMachine, staticPod } from '../../test/support/pod-machine.ts';
-import { RecordedEvents } from '../../test/support/pods.ts';
+import { buildPod, RecordedEvents } from '../../test/support/pods.ts';
+import type { Pod } from '../api/pod.ts';
+import type { TerminationCause } from '../pod/work.ts';
 import { raceSignal, Shutdown } from '../std/async.ts';
 import { AgentError } from '../std/errors.ts';
 import { type Logger, silentLogger } from '../std/log.ts';
@@ -236,6 +238,42 @@ test('an agent that starts during a shutdown ends the Pods without a lock', () =
     },
     (logind) => void logind.prepare(true),
   ));
+
+test('an agent that hears of the shutdown before it knows its Pods ends them when it finds them, each once', async () => {
+  const clock = new FakeClock();
+  const logind = new FakeLogind();
+  await logind.prepare(true);
+  let active: readonly Pod[] = [];
+  let listener: () => void = () => undefined;
+  const terminated: string[] = [];
+  const pods = {
+    active: () => active,
+    terminate: (uid: string, _cause: TerminationCause, seconds: number) => void terminated.push(`${uid} within ${seconds}`),
+    subscribe: (on: () => void) => {
+      listener = on;
+      return () => undefined;
+    },
+  };
+  const shutdown = new NodeShutdown(
+    { groups, node: { kind: 'Node', namespace: '', name: 'node1', uid: 'node1' } },
+    { logind, pods, onChange: () => undefined, events: new RecordedEvents(), metrics: noMetrics, clock, logger: silentLogger },
+  );
+  const controller = new AbortController();
+  const running = shutdown.run({ signal: controller.signal });
+  await clock.advance(60_000);
+  const found = (uid: string): void => {
+    active = [...active, buildPod({}, { uid })];
+    listener();
+  };
+  found('one');
+  await clock.advance(30_000);
+  found('two');
+  await clock.advance(30_000);
+  assert.deepEqual(terminated, ['one within 20', 'two within 20']);
+  const stopped = new Shutdown();
+  controller.abort(stopped);
+  await assert.rejects(running, stopped);
+});
 
 test('a machine without a bus: one line, and nothing else until there is one', () =>
   scene(

@@ -171,8 +171,15 @@ export class NodeShutdown {
   #begin(lock: ShutdownLock | undefined, parent: AbortSignal): Ending {
     const link = linkSignals(parent);
     const work = async (): Promise<void> => {
+      const told = new Set<string>();
       try {
-        await this.#endPods(link.signal);
+        await this.#endPods(told, link.signal);
+        await lock?.release();
+        // Who is found only now ends too: an agent that starts during a shutdown hears of it before it knows its Pods.
+        for (;;) {
+          await this.#untilAny(() => this.#deps.pods.active().some(({ metadata }) => !told.has(metadata.uid)), link.signal);
+          await this.#endPods(told, link.signal);
+        }
       } catch (error) {
         if (error !== link.signal.reason) throw error;
       } finally {
@@ -193,7 +200,7 @@ export class NodeShutdown {
   }
 
   /** L-495, L-497: the next group's turn comes when the one before has ended or used up its time. */
-  async #endPods(signal: AbortSignal): Promise<void> {
+  async #endPods(told: Set<string>, signal: AbortSignal): Promise<void> {
     const { pods, clock, logger } = this.#deps;
     const { groups } = this.#options;
     const startedAt = clock.now();
@@ -201,6 +208,8 @@ export class NodeShutdown {
     for (const group of groups) {
       const isIn = (pod: Pod): boolean => groupOf(pod, groups) === group;
       for (const pod of pods.active().filter(isIn)) {
+        if (told.has(pod.metadata.uid)) continue;
+        told.add(pod.metadata.uid);
         pods.terminate(pod.metadata.uid, terminated, Math.min(group.seconds, gracePeriodSeconds(pod)));
       }
       const left = await this.#untilEnded(() => pods.active().filter(isIn), group.seconds * 1000, signal);
@@ -208,6 +217,16 @@ export class NodeShutdown {
     }
     this.#endedAt.set(clock.now() / 1000);
     logger.info('all pods were ended for the shutdown', { seconds: Math.round((clock.now() - startedAt) / 1000) });
+  }
+
+  async #untilAny(isThere: () => boolean, signal: AbortSignal): Promise<void> {
+    const news = new Mailbox<true>();
+    const unsubscribe = this.#deps.pods.subscribe(() => news.put(true));
+    try {
+      while (!isThere()) await news.take(signal);
+    } finally {
+      unsubscribe();
+    }
   }
 
   /** Answers how many are left when the time is over. */
