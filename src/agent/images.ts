@@ -6,18 +6,21 @@ import { type CredentialSource, combineCredentials } from '../image/credentials.
 import { DockerConfigCredentials } from '../image/docker-config.ts';
 import { ImagePuller, type ImagePullerDeps } from '../image/image-puller.ts';
 import type { AgentBase } from './base.ts';
-import type { RuntimeConnection } from './connect-runtime.ts';
 
 export interface ImageOptions {
   readonly config: AgentConfig;
   readonly env: Readonly<Record<string, string | undefined>>;
 }
 
+export interface ImageDeps extends Pick<ImagePullerDeps, 'clock' | 'events' | 'logger' | 'metrics'> {
+  readonly runtime: ImagePullerDeps['runtime'];
+  readonly isOffline: ImagePullerDeps['isOffline'];
+  /** The runtime has other images than before. */
+  readonly onImages: () => void;
+}
+
 /** A ConfigError says what is wrong with the credential provider configuration. */
-export async function createImagePuller(
-  options: ImageOptions,
-  deps: AgentBase & Pick<RuntimeConnection, 'runtime' | 'isOffline'> & { readonly onImages: () => void },
-): Promise<ImagePuller> {
+export async function createImagePuller(options: ImageOptions, deps: ImageDeps): Promise<ImagePuller> {
   const { config } = options;
   const runtime: ImagePullerDeps['runtime'] = {
     imageStatus: (image, o) => deps.runtime.imageStatus(image, o),
