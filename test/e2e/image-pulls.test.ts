@@ -82,13 +82,13 @@ for (const version of ['debian', 'sid'] as const) {
       rmSync(home, { recursive: true, force: true });
     });
 
-    it('L-349, L-350: a pull, and what is said of it', async () => {
+    it('L-349, L-350, C-348: a pull, and what is said of it', async () => {
       putPod('plain', await push('plain'));
       const pod = await agent.ready('plain');
       assert.equal(await agent.exec('plain', 'app', 'busybox cat /mark'), `plain ${version}`);
       const status = pod.status?.containerStatuses?.[0];
       assert.equal(status?.image, `${registry.host}/plain:1`);
-      assert.match(status?.imageID ?? '', new RegExp(`^${registry.host}/plain@sha256:[0-9a-f]{64}$`), 'C-348');
+      assert.match(status?.imageID ?? '', new RegExp(`^${registry.host}/plain@sha256:[0-9a-f]{64}$`));
       const said = await agent.events('plain');
       assert.ok(said.includes(`Pulling: Pulling image "${registry.host}/plain:1"`));
       const pulled = said.find((event) => event.startsWith('Pulled: ')) ?? '';
@@ -99,7 +99,8 @@ for (const version of ['debian', 'sid'] as const) {
       await remove('plain');
     });
 
-    it('C-377: what is there needs no registry with IfNotPresent and Never; what is not there is never pulled with Never', async () => {
+    it('C-377, C-380: what is there needs no registry with IfNotPresent and Never; what is not there is never pulled with Never', async () => {
+      registry.misbehave('plain', { kind: 'status', status: 404 });
       const before = registry.requests.length;
       putPod('present', `${registry.host}/plain:1`);
       putPod('never', `${registry.host}/plain:1`, 'Never');
@@ -115,6 +116,7 @@ for (const version of ['debian', 'sid'] as const) {
       const said = await agent.events('absent');
       assert.ok(said.includes(`ErrImageNeverPull: ${message}`) && said.includes('Failed: Error: ErrImageNeverPull'), said.join('\n'));
       await remove('present', 'never', 'absent');
+      registry.misbehave('plain', undefined);
     });
 
     it('C-315, C-379, D4: what the registry does not have is asked for with back-off, and starts once it has it', async () => {

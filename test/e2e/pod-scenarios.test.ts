@@ -39,10 +39,11 @@ const courses: readonly {
     becomes: (pod) => pod.status?.phase === 'Succeeded' && statusOf(pod, 'app')?.restartCount === 1,
   },
   {
-    title: 'C-218 C-251 Never: an exit with 1 is the end',
+    title: 'C-218 C-251 C-310 Never: an exit with 1 is the end, and the address is still told',
     name: 'never-1',
     spec: { restartPolicy: 'Never', containers: [goes('app', 1)] },
-    becomes: (pod) => pod.status?.phase === 'Failed' && statusOf(pod, 'app')?.restartCount === 0,
+    becomes: (pod) =>
+      pod.status?.phase === 'Failed' && statusOf(pod, 'app')?.restartCount === 0 && /^\d+\.\d+\./.test(pod.status.podIP ?? ''),
   },
   {
     title: 'C-258 a rule NotIn: every other exit code is a restart',
@@ -117,10 +118,50 @@ const courses: readonly {
     becomes: (pod) => pod.status?.phase === 'Succeeded' && statusOf(pod, 'side')?.state?.terminated?.exitCode === 9,
   },
   {
-    title: 'C-336 Always: one runs, one has failed',
+    title: 'C-306 C-336 Always: one runs, one has failed and is backed off',
     name: 'half',
     spec: { containers: [stays('well'), goes('ill', 1)] },
-    becomes: (pod) => pod.status?.phase === 'Running' && statusOf(pod, 'ill')?.state?.waiting?.reason === 'CrashLoopBackOff',
+    becomes: (pod) => {
+      const { state, lastState } = statusOf(pod, 'ill') ?? {};
+      const isBackedOff =
+        state?.waiting?.reason === 'CrashLoopBackOff' &&
+        /^back-off 2s restarting failed container=ill pod=half-edge1_default\(/.test(state.waiting.message ?? '');
+      return pod.status?.phase === 'Running' && isBackedOff && lastState?.terminated?.exitCode === 1;
+    },
+  },
+  {
+    title: 'C-293 C-292 initialisation, then the hook after the start, and only then the next container',
+    name: 'hook',
+    spec: {
+      initContainers: [goes('init')],
+      containers: [stays('app', { lifecycle: { postStart: exec('sleep 1; echo hook >>/o/log') } }), stays('next')],
+    },
+    becomes: (pod) => statusOf(pod, 'next')?.state?.running !== undefined && statusOf(pod, 'app')?.state?.running !== undefined,
+    check: (pods, name) =>
+      assert.deepEqual(pods.lines(name).slice(0, 5), ['init begins', 'init ends', 'app begins', 'hook', 'next begins']),
+  },
+  {
+    title: 'C-335 a volume that cannot be mounted: scheduled, initialised as far as there is nothing to do, not ready to start',
+    name: 'no-volume',
+    spec: {
+      containers: [stays('app', { volumeMounts: [{ name: 'gone', mountPath: '/gone' }] })],
+      volumes: [{ name: 'gone', hostPath: { path: '/no/such/folder', type: 'Directory' } }],
+    },
+    becomes: ({ status }) => {
+      const of = (type: string): string | undefined => status?.conditions?.find((one) => one.type === type)?.status;
+      const all = ['PodScheduled', 'Initialized', 'PodReadyToStartContainers', 'Ready'].map(of);
+      return status?.phase === 'Pending' && all.join() === 'True,True,False,False';
+    },
+  },
+  {
+    title: 'C-345 long last words of five containers: each gets its share of what a Pod may say',
+    name: 'words',
+    spec: {
+      restartPolicy: 'Never',
+      containers: ['a', 'b', 'c', 'd', 'e'].map((name) => run(name, 'head -c 5000 /dev/zero | tr "\\0" x >/dev/termination-log')),
+    },
+    becomes: ({ status }) =>
+      status?.phase === 'Succeeded' && (status.containerStatuses ?? []).every(({ state }) => state?.terminated?.message?.length === 2457),
   },
 ];
 
@@ -216,6 +257,27 @@ describe('scenarios of Pods', { skip: whyNoContainerd() ?? false, timeout: 280_0
       assert.ok(ticks >= 4 && ticks <= 9, `${name}: ${ticks} ticks`);
     }
     agent.remove('back.json');
+  });
+
+  it('C-280 C-281 a hook before the end uses up the grace, wholly or in part; a sidecar ends all the same', async () => {
+    const hooked = (hook: string): PodSpec => ({
+      terminationGracePeriodSeconds: 5,
+      initContainers: [stays('side', sidecar)],
+      containers: [{ ...stubborn('app'), lifecycle: { preStop: exec(hook) } }],
+    });
+    pods.put('part-hook', hooked('sleep 2; echo hook ends >>/o/log'));
+    pods.put('long-hook', hooked('echo hook begins >>/o/log; sleep 600'));
+    await Promise.all(['part-hook', 'long-hook'].map((name) => begins(name, 'tick')));
+    for (const name of ['part-hook', 'long-hook']) agent.remove(`${name}.json`);
+    await Promise.all(['part-hook', 'long-hook'].map((name) => agent.gone(name)));
+    const part = pods.lines('part-hook');
+    assert.ok(part.indexOf('hook ends') < part.indexOf('asked') && part.includes('hook ends'), part.join());
+    const left = ticksAfterAsked('part-hook');
+    assert.ok(left >= 2 && left <= 5, `${left} ticks of the grace are left after the hook`);
+    const long = pods.lines('long-hook');
+    assert.ok(long.includes('hook begins'));
+    for (const name of ['part-hook', 'long-hook'])
+      assert.ok(pods.lines(name).includes('side ends'), `${name}: ${pods.lines(name).slice(-4).join()}`);
   });
 
   it('C-206 many edits while the first version ends: only the last one starts', async () => {
