@@ -194,6 +194,7 @@ export class PodWorker {
       status: last.status,
       resized: new Map(Object.entries(last.resized)),
       podGiven: last.podGiven ?? last.spec.resources ?? {},
+      podIps: (last.status.podIPs ?? []).map(({ ip }) => ip),
     };
     this.#pod = withResourcesOf(this.#desired, last.spec);
     this.#allocate();

@@ -351,8 +351,11 @@ test('a one-shot Pod that ended stays ended, over restarts too (L-126, C-232)', 
     await m.apply(staticPod('uid-1', { restartPolicy: 'Never' }));
     await m.exit('app', 0);
     assert.equal(m.status()?.phase, 'Succeeded');
+    await m.advance(1_000);
+    const ips = m.status()?.podIPs;
+    assert.equal(ips?.length, 1);
     await m.restart();
-    assert.equal(m.status()?.phase, 'Succeeded');
+    assert.deepEqual([m.status()?.phase, m.status()?.podIPs], ['Succeeded', ips]);
     m.runtime.powerLoss();
     await m.restart();
     await m.advance(120_000);
