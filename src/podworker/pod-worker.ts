@@ -260,6 +260,8 @@ export class PodWorker {
     // What is put back while it is being ended starts anew, also under the next agent (L-045); so does what was evicted or
     // shut down, when the next agent admits it (D4).
     const isToForget = isDisrupted || (work.state !== 'sync' && work.cause.kind === 'removed');
+    // Until the sandbox outside its cgroup is gone, the spec kept before tells the next agent of the move (L-052).
+    if (this.#memory.cgroupWasLost && !isToForget) return;
     const text = isToForget ? '' : JSON.stringify(status);
     if (text === this.#kept) return;
     this.#kept = text;

@@ -97,6 +97,22 @@ test('another QoS class is another cgroup: the Pod is made anew in it, and count
     assert.deepEqual([conditions(m), m.errors], [[], []]);
   }));
 
+test('another QoS class, and the agent dies before the Pod is made anew: the next one does it (L-052, D2)', () =>
+  onMachine({ process: () => ({ onTerm: 'ignore' }) }, async (m) => {
+    await m.apply(pod(resources('250m')));
+    await m.apply(pod({}));
+    await m.advance(1_000);
+    assert.deepEqual(await m.containers(), ['app/0 running'], 'it is being stopped');
+    await m.restart();
+    await m.advance(60_000);
+    const sandboxes = await m.runtime.listPodSandboxes({}, { signal: new AbortController().signal });
+    assert.deepEqual(
+      sandboxes.flatMap(({ state, attempt }) => (state === 'ready' ? [attempt] : [])),
+      [1],
+    );
+    assert.deepEqual([m.status()?.qosClass, m.errors], ['BestEffort', []]);
+  }));
+
 test('more than the node has: infeasible, and what runs is left alone (L-517)', () =>
   onMachine({}, async (m) => {
     await m.apply(pod(resources('250m')));
