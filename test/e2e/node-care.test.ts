@@ -130,7 +130,6 @@ describe('the node as a whole', { skip, timeout: 240_000 }, () => {
     agent.putPod('worker', spec(stubborn));
     agent.putPod('system', spec(stubborn, critical));
     await Promise.all(['worker', 'system'].map((name) => agent.ready(name, (pod) => pod.spec?.containers[0]?.command?.[2] === stubborn)));
-    bus.said.length = 0;
     bus.prepare(true);
     await until('worker', 'Failed Terminated');
     assert.equal(await phase('system'), 'Running', 'critical ones later');
@@ -167,11 +166,11 @@ describe('the node as a whole', { skip, timeout: 240_000 }, () => {
     for (const name of ['worker', 'system', 'late']) assert.match(await phase(name), /^Failed (Terminated|NodeShutdown)$/, name);
     bus.prepare(false);
     const pods = await Promise.all(['worker', 'system', 'late'].map((name) => agent.ready(name)));
+    await bus.hears('locks 1');
     assert.notEqual(pods[1]?.status?.containerStatuses?.[0]?.containerID, last);
   });
 
   it('D4: after a shutdown to its end, the machine comes up with everything', async () => {
-    bus.said.length = 0;
     bus.prepare(true);
     await bus.hears('locks 0');
     assert.equal(await agent.end('SIGTERM'), 0);
