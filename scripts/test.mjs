@@ -1,5 +1,5 @@
 // `npm test`: sets up, then runs every test: first what needs no container runtime, then what does (the files that
-// import test/support/containerd.ts). Options: `--unit` runs the first part alone and sets up npm packages only. File
+// import test/support/containerd.ts), and of that last what says that it runs alone. Options: `--unit` runs the first part alone and sets up npm packages only. File
 // names run those files alone; other options go to Node's test runner.
 import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
@@ -24,6 +24,9 @@ function testFiles() {
 
 const needsContainers = (file) => /support\/containerd\.ts'/.test(readFileSync(file, 'utf8'));
 
+/** The header of the file says why. */
+const runsAlone = (file) => /^\/\/ Runs alone: /m.test(readFileSync(file, 'utf8'));
+
 function runTests(title, list, concurrency, timeoutMs) {
   if (list.length === 0) return 0;
   console.log(`\n${title}: ${list.length} files`);
@@ -47,7 +50,12 @@ if (code === 0) {
   const withContainers = all.filter(needsContainers);
   const without = all.filter((file) => !withContainers.includes(file));
   const codes = [runTests('tests without a container runtime', without, 2, 120_000)];
-  if (!isUnit) codes.push(runTests('tests on a real containerd', withContainers, 1, 300_000));
+  if (!isUnit) {
+    // They wait most of the time.
+    const together = withContainers.filter((file) => !runsAlone(file));
+    codes.push(runTests('tests on a real containerd', together, 2, 300_000));
+    codes.push(runTests('tests on a real containerd, one at a time', withContainers.filter(runsAlone), 1, 300_000));
+  }
   code = Math.max(...codes);
 }
 process.exitCode = code;

@@ -2,6 +2,7 @@
 // disks are full, state is damaged, the network's configuration is missing. In each of them: no good Pod is stopped or
 // restarted, never do two generations of one Pod run at once, the agent comes back by itself, and says what is wrong.
 // The suite runs a short version; `npm run drill -- [rounds]` the long one.
+// Runs alone: it makes many Pods at once, and what it kills must be nobody else's.
 import assert from 'node:assert/strict';
 import {
   appendFileSync,

@@ -1,5 +1,6 @@
 // A node that runs short, for real: of memory for its Pods, of process ids and of disk; and Pods that keep more on disk than
 // they may. The whole agent on real containerd. Who has to go does so, who may not stays, and everything comes back (D4).
+// Runs alone: how many processes are too many depends on what else the machine runs.
 import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { get } from 'node:http';
