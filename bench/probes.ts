@@ -5,13 +5,13 @@ import { once } from 'node:events';
 import { createServer as createHttp } from 'node:http';
 import { type AddressInfo, createServer as createTcp } from 'node:net';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
-import * as grpc from '@grpc/grpc-js';
 import type { Probe } from '../src/api/gen/kubernetes.ts';
 import { Prober } from '../src/prober/prober.ts';
 import { systemClock } from '../src/std/clock.ts';
 import { silentLogger } from '../src/std/log.ts';
 import { noMetrics } from '../src/std/metrics.ts';
 import { systemRandom } from '../src/std/random.ts';
+import { healthAnswer, serveHealth } from '../test/support/grpc-health.ts';
 import { buildContainer, buildPod, observedContainer, observedPod, RecordedEvents } from '../test/support/pods.ts';
 
 interface Ports {
@@ -24,24 +24,8 @@ async function serve(): Promise<Ports> {
   const http = createHttp((_, response) => response.end('ok')).listen(0, '127.0.0.1');
   const tcp = createTcp((socket) => socket.on('error', () => undefined)).listen(0, '127.0.0.1');
   await Promise.all([once(http, 'listening'), once(tcp, 'listening')]);
-  const health = new grpc.Server();
-  const same = (bytes: Buffer): Buffer => bytes;
-  const check = {
-    path: '/grpc.health.v1.Health/Check',
-    requestStream: false,
-    responseStream: false,
-    requestSerialize: same,
-    requestDeserialize: same,
-    responseSerialize: same,
-    responseDeserialize: same,
-  } as const;
-  const answer = (_: unknown, done: grpc.sendUnaryData<Buffer>): void => done(null, Buffer.from([0x08, 1]));
-  health.addService({ Check: check }, { Check: answer });
-  const bound = await new Promise<number>((resolve, reject) => {
-    const credentials = grpc.ServerCredentials.createInsecure();
-    health.bindAsync('127.0.0.1:0', credentials, (error, port) => (error === null ? resolve(port) : reject(error)));
-  });
-  return { http: (http.address() as AddressInfo).port, tcp: (tcp.address() as AddressInfo).port, grpc: bound };
+  const { port } = await serveHealth((_, done) => done(null, healthAnswer(1)), '127.0.0.1');
+  return { http: (http.address() as AddressInfo).port, tcp: (tcp.address() as AddressInfo).port, grpc: port };
 }
 
 async function measure(ports: Ports, perSecond: number, seconds: number): Promise<void> {

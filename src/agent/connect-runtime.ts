@@ -8,7 +8,7 @@ import { defaultSubnets } from '../runtime/containerd/network.ts';
 import { PrivateContainerd } from '../runtime/containerd/private-containerd.ts';
 import { CriRuntime } from '../runtime/cri/cri-runtime.ts';
 import { withMetrics } from '../runtime/decorators.ts';
-import type { Runtime, RuntimeVersion } from '../runtime/runtime.ts';
+import type { CgroupDriver, Runtime, RuntimeVersion } from '../runtime/runtime.ts';
 import type { Clock } from '../std/clock.ts';
 import { messageOf, RuntimeError } from '../std/errors.ts';
 import type { Logger } from '../std/log.ts';
@@ -24,7 +24,7 @@ export interface RuntimeConnection {
   readonly runtime: Runtime;
   readonly version: RuntimeVersion;
   /** Its cgroup driver, where the agent chose it. */
-  readonly cgroupDriver: 'systemd' | 'cgroupfs' | undefined;
+  readonly cgroupDriver: CgroupDriver | undefined;
   /** Present when the agent runs containerd itself; whoever starts the agent supervises it. */
   readonly containerd: PrivateContainerd | undefined;
   /** The image came from an archive on this machine: no registry is asked for it, and garbage collection leaves it. */

@@ -14,6 +14,7 @@ import type {
   Gauge as PortGauge,
   Histogram as PortHistogram,
 } from '../std/metrics.ts';
+import { parseKernelStat } from './proc-files.ts';
 
 export interface BuildInfo {
   readonly nodeName: string;
@@ -205,7 +206,7 @@ async function networkBytes(column: number): Promise<number> {
 
 /** When the machine and this process began. */
 export async function startTimes(): Promise<{ readonly bootedAt: Instant; readonly startedAt: Instant }> {
-  const bootedAt = Number(/^btime (\d+)$/m.exec(await readFile('/proc/stat', 'utf8'))?.[1] ?? 0) * 1000;
+  const bootedAt = (parseKernelStat(await readFile('/proc/stat', 'utf8'))?.bootedAtSeconds ?? 0) * 1000;
   return { bootedAt, startedAt: bootedAt + (((await statFields())[19] ?? 0) / ticksPerSecond) * 1000 };
 }
 

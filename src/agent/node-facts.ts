@@ -9,7 +9,7 @@ import { nodeAddresses } from '../mirror/node-address.ts';
 import { isResolvedStub, resolvedUpstreams } from '../pod/dns.ts';
 import { type ImageVolumeSupport, imageVolumeSupport } from '../pod/image-volumes.ts';
 import type { CgroupFacts, NodeAmounts, NodeFacts, RuntimeHandlerFacts } from '../pod/node-facts.ts';
-import type { CallOptions, Runtime } from '../runtime/runtime.ts';
+import type { CallOptions, CgroupDriver, Runtime } from '../runtime/runtime.ts';
 import type { Clock, Instant } from '../std/clock.ts';
 import { ConfigError, messageOf } from '../std/errors.ts';
 import type { Logger } from '../std/log.ts';
@@ -330,7 +330,7 @@ class CachedText {
  */
 export async function detectCgroup(
   config: AgentConfig,
-  runtimeDriver: 'systemd' | 'cgroupfs' | undefined,
+  runtimeDriver: CgroupDriver | undefined,
   host: Host = realHost,
 ): Promise<{ readonly layout: CgroupLayout; readonly facts: CgroupFacts }> {
   const [mounts, selfCgroup] = await Promise.all([host.readText('/proc/self/mounts'), host.readText('/proc/self/cgroup')]);

@@ -9,6 +9,7 @@ import { afterEach, test } from 'node:test';
 import * as grpc from '@grpc/grpc-js';
 import * as x509 from '@peculiar/x509';
 import { FakeClock, settle } from '../../test/support/fake-clock.ts';
+import { askedService, type HealthCheck, healthAnswer, serveHealth } from '../../test/support/grpc-health.ts';
 import { buildContainer } from '../../test/support/pods.ts';
 import type { Container, Probe } from '../api/gen/kubernetes.ts';
 import type { ExecResult } from '../runtime/runtime.ts';
@@ -324,36 +325,15 @@ test('exec: variables in the command (L-419)', () => {
 async function serveGrpc(
   status: number | 'hangs' | 'refuses' | 'unimplemented',
 ): Promise<{ readonly port: number; readonly services: string[]; readonly agents: string[] }> {
-  const server = new grpc.Server();
   const services: string[] = [];
   const agents: string[] = [];
-  const check = {
-    path: '/grpc.health.v1.Health/Check',
-    requestStream: false,
-    responseStream: false,
-    requestSerialize: (b: Buffer) => b,
-    requestDeserialize: (b: Buffer) => b,
-    responseSerialize: (b: Buffer) => b,
-    responseDeserialize: (b: Buffer) => b,
-  } as const;
-  if (status !== 'unimplemented') {
-    server.addService(
-      { Check: check },
-      {
-        Check: (call: grpc.ServerUnaryCall<Buffer, Buffer>, done: grpc.sendUnaryData<Buffer>) => {
-          services.push(call.request.subarray(2).toString());
-          agents.push(String(call.metadata.get('user-agent')[0]));
-          if (status === 'refuses') done({ code: grpc.status.NOT_FOUND, details: 'unknown service' });
-          else if (status !== 'hangs') done(null, status === 0 ? Buffer.alloc(0) : Buffer.from([0x08, status]));
-        },
-      },
-    );
-  }
-  const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync('127.0.0.1:0', grpc.ServerCredentials.createInsecure(), (error, bound) =>
-      error === null ? resolve(bound) : reject(error),
-    );
-  });
+  const answer: HealthCheck = (call, done) => {
+    services.push(askedService(call));
+    agents.push(String(call.metadata.get('user-agent')[0]));
+    if (status === 'refuses') done({ code: grpc.status.NOT_FOUND, details: 'unknown service' });
+    else if (status !== 'hangs') done(null, status === 0 ? Buffer.alloc(0) : healthAnswer(Number(status)));
+  };
+  const { server, port } = await serveHealth(status === 'unimplemented' ? undefined : answer, '127.0.0.1');
   closers.push(() => server.forceShutdown());
   return { port, services, agents };
 }

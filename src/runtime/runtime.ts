@@ -125,11 +125,13 @@ export interface RuntimeEvent {
   readonly createdAt?: Instant | undefined;
 }
 
+export type CgroupDriver = 'systemd' | 'cgroupfs';
+
 export interface Runtime {
   version(options: CallOptions): Promise<RuntimeVersion>;
   status(request: { readonly verbose: boolean }, options: CallOptions): Promise<RuntimeStatus>;
   /** The runtime's own cgroup driver; undefined when it cannot say (L-290). */
-  cgroupDriver(options: CallOptions): Promise<'systemd' | 'cgroupfs' | undefined>;
+  cgroupDriver(options: CallOptions): Promise<CgroupDriver | undefined>;
   updatePodCidr(podCidr: string, options: CallOptions): Promise<void>;
 
   /** Resolves to the sandbox id. */

@@ -6,11 +6,11 @@ import { createServer as createHttps } from 'node:https';
 import { type AddressInfo, createServer as createTcp, type Server } from 'node:net';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import * as grpc from '@grpc/grpc-js';
 import type { Container, Probe } from '../../src/api/gen/kubernetes.ts';
 import { selfSignedCertificate } from '../../src/server/kubelet/serving-certificate.ts';
 import { systemClock } from '../../src/std/clock.ts';
 import { offlineImages, whyNoContainerd } from '../support/containerd.ts';
+import { askedService, type HealthCheck, healthAnswer, serveHealth } from '../support/grpc-health.ts';
 import { statusOf } from '../support/telling-pods.ts';
 import { eventually, TestAgent } from '../support/test-agent.ts';
 
@@ -28,35 +28,11 @@ async function listen(server: Server, host = '0.0.0.0'): Promise<number> {
   return (server.address() as AddressInfo).port;
 }
 
-/** gRPC's health service: `good` is served, `bad` is not, `dumb` never answers. */
-async function serveHealth(): Promise<{ readonly server: grpc.Server; readonly port: number }> {
-  const server = new grpc.Server();
-  const same = (bytes: Buffer): Buffer => bytes;
-  const check = {
-    path: '/grpc.health.v1.Health/Check',
-    requestStream: false,
-    responseStream: false,
-    requestSerialize: same,
-    requestDeserialize: same,
-    responseSerialize: same,
-    responseDeserialize: same,
-  } as const;
-  server.addService(
-    { Check: check },
-    {
-      Check: ({ request }: grpc.ServerUnaryCall<Buffer, Buffer>, done: grpc.sendUnaryData<Buffer>) => {
-        const service = request.subarray(2).toString();
-        if (service !== 'dumb') done(null, Buffer.from([0x08, service === 'good' ? 1 : 2]));
-      },
-    },
-  );
-  const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync('0.0.0.0:0', grpc.ServerCredentials.createInsecure(), (error, bound) =>
-      error === null ? resolve(bound) : reject(error),
-    );
-  });
-  return { server, port };
-}
+/** `good` is served, `bad` is not, `dumb` never answers. */
+const answerHealth: HealthCheck = (call, done) => {
+  const service = askedService(call);
+  if (service !== 'dumb') done(null, healthAnswer(service === 'good' ? 1 : 2));
+};
 
 describe('probes on containerd', { skip: whyNoContainerd() ?? false }, () => {
   const agent = new TestAgent();
@@ -120,7 +96,7 @@ describe('probes on containerd', { skip: whyNoContainerd() ?? false }, () => {
       listen(closed),
     ]);
     closed.close();
-    const health = await serveHealth();
+    const health = await serveHealth(answerHealth, '0.0.0.0');
     close.push(
       () => health.server.forceShutdown(),
       () => open.close(),

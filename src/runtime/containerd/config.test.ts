@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { type CgroupDriver, type ContainerdConfig, containerdConfig, defaultCgroupDriver, parseContainerdVersion } from './config.ts';
+import type { CgroupDriver } from '../runtime.ts';
+import { type ContainerdConfig, containerdConfig, defaultCgroupDriver, parseContainerdVersion } from './config.ts';
 
 const base: ContainerdConfig = {
   version: { major: 1, minor: 6, patch: 20 },

@@ -1,12 +1,11 @@
 // The private containerd's configuration file, as text: which keys it needs differs between 1.6, 1.7 and 2.x. Pure.
+import type { CgroupDriver } from '../runtime.ts';
 
 /** `containerd --version` → its numbers; undefined when the text names none. */
 export function parseContainerdVersion(text: string): ContainerdVersion | undefined {
   const match = /\bv?(\d+)\.(\d+)\.(\d+)/.exec(text);
   return match === null ? undefined : { major: Number(match[1]), minor: Number(match[2]), patch: Number(match[3]) };
 }
-
-export type CgroupDriver = 'systemd' | 'cgroupfs';
 
 /**
  * The driver when none is configured: systemd where it is PID 1 and cgroups are of version 2, as kubeadm and k3s have it.

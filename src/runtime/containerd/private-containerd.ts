@@ -16,16 +16,9 @@ import type { Clock } from '../../std/clock.ts';
 import { AgentError, ConfigError, messageOf, RuntimeError, systemCode } from '../../std/errors.ts';
 import type { Logger } from '../../std/log.ts';
 import { runProgram, signalProcess } from '../../std/process.ts';
-import type { CallOptions, Runtime } from '../runtime.ts';
+import type { CallOptions, CgroupDriver, Runtime } from '../runtime.ts';
 import { type ContainerdBinaries, findBinaries } from './binaries.ts';
-import {
-  type CgroupDriver,
-  type ContainerdPaths,
-  type ContainerdVersion,
-  containerdConfig,
-  defaultCgroupDriver,
-  parseContainerdVersion,
-} from './config.ts';
+import { type ContainerdPaths, type ContainerdVersion, containerdConfig, defaultCgroupDriver, parseContainerdVersion } from './config.ts';
 import { type ImageImportDeps, type ImageStore, type ImportReport, importArchive, importImagesDir, listImages } from './images.ts';
 import { mountsBelow } from './mounts.ts';
 import { chooseSubnet, cniConfigList, forwardRules, gatewayAddress, isUsableSubnet, parseRoutes } from './network.ts';

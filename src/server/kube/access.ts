@@ -2,6 +2,7 @@
 // administrator may ask to be taken for somebody else (`kubectl --as`), who may do what every user of a cluster may.
 import type { IncomingMessage } from 'node:http';
 import { isAdministrator, type User } from '../user.ts';
+import { verbs } from '../verbs.ts';
 import { ApiError, badRequest, forbidden } from './api-error.ts';
 import { booleanParameter } from './query.ts';
 
@@ -69,15 +70,6 @@ function decode(text: string): string {
     throw badRequest('an Impersonate-Extra header has no valid name', error);
   }
 }
-
-const verbs: Readonly<Record<string, string>> = {
-  GET: 'get',
-  HEAD: 'get',
-  POST: 'create',
-  PUT: 'update',
-  PATCH: 'patch',
-  DELETE: 'delete',
-};
 
 /** H-142, for somebody who is known but may do nothing here. */
 export function notAllowed(user: User, method: string, path: string, query: URLSearchParams): ApiError {

@@ -19,6 +19,7 @@ interface Token {
 
 const symbols = ['==', '!=', '=', '!', ',', '(', ')', '>', '<'] as const;
 const maxSelectorLength = 64 * 1024;
+
 function tokenize(text: string): Token[] {
   const tokens: Token[] = [];
   let at = 0;

@@ -7,6 +7,7 @@ import { messageOf } from '../../std/errors.ts';
 import type { Logger } from '../../std/log.ts';
 import { certificateUser } from '../certificate-user.ts';
 import type { User } from '../user.ts';
+import { verbs } from '../verbs.ts';
 import type { ReviewView } from '../views.ts';
 
 export interface KubeletAuthOptions {
@@ -79,15 +80,6 @@ export function subresourcesOf(path: string): readonly string[] {
       return ['proxy'];
   }
 }
-
-const verbs: Readonly<Record<string, string>> = {
-  GET: 'get',
-  HEAD: 'get',
-  POST: 'create',
-  PUT: 'update',
-  PATCH: 'patch',
-  DELETE: 'delete',
-};
 
 export type Authorization = { readonly allowed: true } | { readonly allowed: false; readonly code: 403 | 500; readonly message: string };
 
