@@ -16,6 +16,7 @@ import { openPodLog, parseLogQuery, toLogError } from '../kube/pod-log.ts';
 import { streamBody } from '../streaming.ts';
 import type { User } from '../user.ts';
 import type {
+  CgroupUsage,
   ConfigView,
   HealthCheck,
   ManifestsView,
@@ -197,25 +198,25 @@ export class KubeletApi {
         this.#countChecks();
         return this.#healthMetrics();
       },
-      '/metrics/resource': async () => {
-        const [{ node, pods }, cgroups] = await Promise.all([this.#usage(), stats.cgroups({ signal: this.#deps.signal })]);
-        return resourceMetrics(node, pods, cgroups);
-      },
-      '/metrics/cadvisor': async () => {
-        const [{ node, pods }, cgroups] = await Promise.all([this.#usage(), stats.cgroups({ signal: this.#deps.signal })]);
-        return cadvisorMetrics(node, pods, cgroups);
-      },
+      '/metrics/resource': async () => resourceMetrics(...(await this.#usage())),
+      '/metrics/cadvisor': async () => cadvisorMetrics(...(await this.#usage())),
     };
     for (const [path, read] of Object.entries(routes))
       app.all(path, async (c) => exposition(await read(), c.req.header('Accept-Encoding')));
   }
 
-  async #usage(): Promise<{ readonly node: NodeUsage | undefined; readonly pods: readonly PodUsage[] | undefined }> {
+  /** Of the node and of the Pods, each undefined when it cannot be read, and of the control groups. */
+  async #usage(): Promise<[NodeUsage | undefined, readonly PodUsage[] | undefined, readonly CgroupUsage[]]> {
     const { stats, signal, log } = this.#deps;
-    const [node, pods] = await Promise.allSettled([stats.node({ signal }), stats.pods({ signal })]);
-    for (const result of [node, pods])
-      if (result.status === 'rejected') log.warn('cannot read the usage', { error: messageOf(result.reason) });
-    return { node: node.status === 'fulfilled' ? node.value : undefined, pods: pods.status === 'fulfilled' ? pods.value : undefined };
+    const orNothing = async <T>(usage: Promise<T>): Promise<T | undefined> => {
+      try {
+        return await usage;
+      } catch (error) {
+        log.warn('cannot read the usage', { error: messageOf(error) });
+        return undefined;
+      }
+    };
+    return await Promise.all([orNothing(stats.node({ signal })), orNothing(stats.pods({ signal })), stats.cgroups({ signal })]);
   }
 
   async #summary(onlyCpuAndMemory: boolean): Promise<Response> {

@@ -12,7 +12,7 @@ import type {
   PressureStall,
   VolumeUsage,
 } from '../views.ts';
-import { podCpu, podMemory } from './usage-metrics.ts';
+import { groupFinder, podCpu, podMemory } from './usage-metrics.ts';
 
 type Json = Readonly<Record<string, unknown>>;
 
@@ -113,7 +113,7 @@ export interface SummaryInput {
 }
 
 export function summaryOf({ nodeName, node, pods, cgroups, volumes, onlyCpuAndMemory }: SummaryInput): Json {
-  const groups = new Map(cgroups.map((one) => [`${one.podUid}/${one.container}`, one]));
+  const groupOf = groupFinder(cgroups);
   const { pressure = {} } = node;
   const more: Json = onlyCpuAndMemory
     ? {}
@@ -139,8 +139,8 @@ export function summaryOf({ nodeName, node, pods, cgroups, volumes, onlyCpuAndMe
       .map((pod) => ({
         podRef: { name: pod.name, namespace: pod.namespace, uid: pod.uid },
         startTime: time(pod.startedAt),
-        containers: pod.containers.map((c) => containerOf(c, groups.get(`${pod.uid}/${c.name}`), onlyCpuAndMemory)),
-        ...resourcesOf(podCpu(pod), podMemory(pod), groups.get(`${pod.uid}/`)),
+        containers: pod.containers.map((c) => containerOf(c, groupOf(pod, c.name), onlyCpuAndMemory)),
+        ...resourcesOf(podCpu(pod), podMemory(pod), groupOf(pod, '')),
         ...(onlyCpuAndMemory
           ? {}
           : {

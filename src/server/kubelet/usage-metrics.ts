@@ -28,6 +28,12 @@ const memorySample = (memory: MemoryUsage | undefined, labels: Labels, read: (me
   return memory === undefined || value === undefined ? [] : [{ labels, value, time: memory.time }];
 };
 
+/** Finds the control group of a Pod's container, or with an empty name that of the Pod. */
+export function groupFinder(cgroups: readonly CgroupUsage[]): (pod: PodUsage, container: string) => CgroupUsage | undefined {
+  const groups = new Map(cgroups.map((one) => [`${one.podUid}/${one.container}`, one]));
+  return ({ uid }, container) => groups.get(`${uid}/${container}`);
+}
+
 /** Sums of the containers, where the runtime does not tell the Pod's own. */
 export function podCpu(pod: PodUsage): CpuUsage | undefined {
   if (pod.cpu !== undefined) return pod.cpu;
@@ -252,9 +258,9 @@ interface CadvisorRow {
 
 /** The machine, each Pod, and each container. */
 function cadvisorRows(node: NodeUsage | undefined, pods: readonly PodUsage[], cgroups: readonly CgroupUsage[]): readonly CadvisorRow[] {
-  const groups = new Map(cgroups.map((one) => [`${one.podUid}/${one.container}`, one]));
+  const groupOf = groupFinder(cgroups);
   const labels = (pod: PodUsage, container: string): Labels => {
-    const { id = '', image = '', containerId = '' } = groups.get(`${pod.uid}/${container}`) ?? {};
+    const { id = '', image = '', containerId = '' } = groupOf(pod, container) ?? {};
     return { container, id, image, name: containerId, namespace: pod.namespace, pod: pod.name };
   };
   const machine = node === undefined ? [] : [{ ...node, labels: machineLabels }];
