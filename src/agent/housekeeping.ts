@@ -1,4 +1,5 @@
 // What is tidied up beside the Pods' own life: dead records, leftovers of Pods long gone, logs, images.
+import { allContainers } from '../api/pod.ts';
 import type { AgentConfig } from '../config/agent-config.ts';
 import { diskUsage, ImageGc, type ImageGcDeps, type ImageGcOptions } from '../image/image-gc.ts';
 import { sandboxImageOf } from '../image/sandbox-image.ts';
@@ -81,7 +82,7 @@ function imageGcOptions(config: AgentConfig): ImageGcOptions {
 
 function* neededImages(podConfig: PodConfig): Iterable<string> {
   for (const { spec } of podConfig.named()) {
-    for (const container of [...(spec.initContainers ?? []), ...spec.containers]) if (container.image !== undefined) yield container.image;
+    for (const container of allContainers(spec)) if (container.image !== undefined) yield container.image;
     for (const volume of spec.volumes ?? []) if (volume.image?.reference !== undefined) yield volume.image.reference;
   }
 }

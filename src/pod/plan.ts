@@ -1,6 +1,6 @@
 // The decision: what should be under way for one Pod now, its status, and when to look again. Pure and synchronous;
 // everything it needs comes in as data (STYLE section 1). docs/pod-lifecycle.md lists the invariants (P1, …).
-import type { Pod } from '../api/pod.ts';
+import { allContainers, type Pod } from '../api/pod.ts';
 import { assertNever } from '../std/errors.ts';
 import { Draft, type Plan, type PlanInput } from './draft.ts';
 import { planSync } from './plan-sync.ts';
@@ -122,7 +122,8 @@ function planTerminated(draft: Draft, work: Extract<PodWorkState, { state: 'term
  * done already, and a deadline over.
  */
 function goesOn({ spec }: Pod): boolean {
-  const all = [...(spec.initContainers ?? []), ...spec.containers];
   const isAlways = (policy: string | undefined): boolean => (policy ?? 'Always') === 'Always';
-  return isAlways(spec.restartPolicy) && all.every((c) => isAlways(c.restartPolicy)) && spec.activeDeadlineSeconds === undefined;
+  return (
+    isAlways(spec.restartPolicy) && allContainers(spec).every((c) => isAlways(c.restartPolicy)) && spec.activeDeadlineSeconds === undefined
+  );
 }

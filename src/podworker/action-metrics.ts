@@ -1,5 +1,5 @@
 // Counts what is done about Pods, under the kubelet's names (H-375 … H-377, H-406 … H-408): a decorator of the executor.
-import type { Pod } from '../api/pod.ts';
+import { allContainers, type Pod } from '../api/pod.ts';
 import type { Action } from '../pod/action.ts';
 import type { ActionOutcome } from '../pod/memory.ts';
 import type { CallOptions } from '../runtime/runtime.ts';
@@ -102,7 +102,7 @@ export function typeOf({ spec }: Pod, container: string): 'container' | 'init_co
 }
 
 function imageVolumesOf({ spec }: Pod, name: string): number {
-  const container = [...(spec.initContainers ?? []), ...spec.containers].find((one) => one.name === name);
+  const container = allContainers(spec).find((one) => one.name === name);
   const mounts = new Set((container?.volumeMounts ?? []).map((mount) => mount.name));
   return (spec.volumes ?? []).filter((volume) => volume.image !== undefined && mounts.has(volume.name)).length;
 }

@@ -4,7 +4,7 @@
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { type Context, type Handler, Hono } from 'hono';
-import type { Pod } from '../../api/pod.ts';
+import { allContainers, type Pod } from '../../api/pod.ts';
 import { type Clock, type Instant, toRfc3339 } from '../../std/clock.ts';
 import { formatDuration } from '../../std/duration.ts';
 import { messageOf, RuntimeError } from '../../std/errors.ts';
@@ -285,7 +285,7 @@ export class KubeletApi {
     const { namespace, pod: name, container } = target;
     const pod = this.#pod(namespace, name);
     if (pod === undefined) return text('pod does not exist', 404);
-    const names = [...(pod.spec.initContainers ?? []), ...pod.spec.containers].map((c) => c.name);
+    const names = allContainers(pod.spec).map((c) => c.name);
     if (!names.includes(container)) return text(`container ${container} does not exist`, 404);
     const failed = (why: string): Response => text(`checkpointing of ${namespace}/${name}/${container} failed (${why})`, 500);
     const timeout = query.get('timeout') ?? '0';
